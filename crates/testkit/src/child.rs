@@ -1,0 +1,200 @@
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::Error;
+
+/// A child process, in a process group of its own, that ends with its owner.
+///
+/// Dropping it kills the group. A small guardian process does the same when the owner ends without dropping (a `static`,
+/// an abort, `kill -9`): it reads from a pipe that only this process holds and acts when the pipe closes.
+#[derive(Debug)]
+pub struct Guarded {
+    child: Child,
+    guardian: Child,
+    what: String,
+}
+
+impl Guarded {
+    /// Starts `command`; `what` names it in errors.
+    ///
+    /// # Errors
+    /// When the program, or `sh` for its guardian, cannot be started.
+    pub fn spawn(command: &mut Command, what: &str) -> Result<Self, Error> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command.process_group(0).spawn().map_err(Error::spawn(&program, "install it"))?;
+        let guardian = Command::new("sh")
+            .args(["-c", GUARDIAN, "weir-testkit-guardian", &child.id().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn();
+        match guardian {
+            Ok(guardian) => Ok(Self { child, guardian, what: what.to_owned() }),
+            Err(source) => {
+                signal_group(&child, Signal::SIGKILL);
+                Err(Error::Io { what: "start the guardian".into(), source })
+            }
+        }
+    }
+
+    /// The process id, which is also the id of its process group.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended, and how.
+    ///
+    /// # Errors
+    /// When the operating system does not say.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
+        self.child.try_wait().map_err(Error::io(format!("ask for the state of {}", self.what)))
+    }
+
+    /// Asks it to stop (SIGTERM) and waits.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] when it is still there after `within`; it is left running.
+    pub fn terminate(&mut self, within: Duration) -> Result<ExitStatus, Error> {
+        if let Some(status) = self.ended()? {
+            return Ok(status);
+        }
+        signal_group(&self.child, Signal::SIGTERM);
+        self.wait(within)
+    }
+
+    /// Kills it (SIGKILL), with everything in its group, and waits.
+    ///
+    /// # Errors
+    /// When the operating system does not say how it ended.
+    pub fn kill(&mut self) -> Result<ExitStatus, Error> {
+        if let Some(status) = self.ended()? {
+            return Ok(status);
+        }
+        signal_group(&self.child, Signal::SIGKILL);
+        self.child.wait().map_err(Error::io(format!("wait for {}", self.what)))
+    }
+
+    /// Freezes (SIGSTOP) or thaws (SIGCONT) the whole group.
+    pub fn pause(&self, frozen: bool) {
+        signal_group(&self.child, if frozen { Signal::SIGSTOP } else { Signal::SIGCONT });
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] when it has not ended after `within`.
+    pub fn wait(&mut self, within: Duration) -> Result<ExitStatus, Error> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::TimedOut { what: format!("{} did not end", self.what), within, log: String::new() });
+            }
+            thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // The guardian goes first: its target's process id must not be free for reuse while it can still act.
+        // Errors mean that a process is gone already, which is what is wanted.
+        drop(self.guardian.kill());
+        drop(self.guardian.wait());
+        drop(self.kill());
+    }
+}
+
+/// How a command ended and what it printed.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Itself, if it ended with success.
+    ///
+    /// # Errors
+    /// [`Error::Command`] with the end of its output otherwise.
+    pub fn success(self, what: &str) -> Result<Self, Error> {
+        if self.status.success() {
+            return Ok(self);
+        }
+        let output = format!("{}{}", tail(&self.stdout), tail(&self.stderr));
+        Err(Error::Command { what: what.to_owned(), status: self.status, output })
+    }
+}
+
+/// Runs a command to its end, feeding it `input`; kills it after `within`.
+pub(crate) fn run(command: &mut Command, what: &str, input: &[u8], within: Duration) -> Result<Finished, Error> {
+    let temporary = || tempfile::tempfile().map_err(Error::io("make a temporary file"));
+    let (mut stdin, mut stdout, mut stderr) = (temporary()?, temporary()?, temporary()?);
+    let handle = |file: &File| file.try_clone().map_err(Error::io("duplicate a file handle"));
+    stdin
+        .write_all(input)
+        .and_then(|()| stdin.seek(SeekFrom::Start(0)))
+        .map_err(Error::io("write a temporary file"))?;
+    command.stdin(stdin).stdout(handle(&stdout)?).stderr(handle(&stderr)?);
+    let mut guarded = Guarded::spawn(command, what)?;
+    let status = guarded.wait(within);
+    let text = |file: &mut File| {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(0))
+            .and_then(|_| file.read_to_end(&mut bytes))
+            .map_err(Error::io("read a temporary file"))?;
+        Ok::<_, Error>(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let (stdout, stderr) = (text(&mut stdout)?, text(&mut stderr)?);
+    match status {
+        Ok(status) => Ok(Finished { status, stdout, stderr }),
+        Err(Error::TimedOut { what, within, .. }) => {
+            Err(Error::TimedOut { what, within, log: format!("{}{}", tail(&stdout), tail(&stderr)) })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The last lines of a text, for error messages.
+pub(crate) fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(TAIL_LINES);
+    lines.iter().skip(from).map(|line| format!("  | {line}\n")).collect()
+}
+
+/// [`tail`] of a file; a note in its place when the file cannot be read.
+pub(crate) fn tail_of(path: &Path) -> String {
+    match fs::read(path) {
+        Ok(bytes) => tail(&String::from_utf8_lossy(&bytes)),
+        Err(error) => format!("  | {}: {error}\n", path.display()),
+    }
+}
+
+/// Between two looks at something that is waited for.
+pub(crate) const POLL: Duration = Duration::from_millis(25);
+
+const TAIL_LINES: usize = 40;
+const GUARDIAN: &str = "trap '' INT TERM HUP; read -r _; kill -9 -- \"-$1\"";
+
+fn signal_group(child: &Child, signal: Signal) {
+    if let Ok(pid) = i32::try_from(child.id()) {
+        // The one possible error is that the group is gone.
+        drop(killpg(Pid::from_raw(pid), signal));
+    }
+}
