@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Tag};
+use granit_parser::{ErrorKind, Event, Marker, Options, Parser, ScalarStyle, Tag};
 
 use crate::node::{Entry, Node, Value};
 use crate::problem::{Place, Problems};
@@ -36,7 +36,13 @@ pub fn parse(file: &str, text: &str, problems: &mut Problems) -> Vec<Node> {
             Ok((event, span)) => builder.event(event, &span.start),
             Err(error) => {
                 let place = builder.place(error.marker());
-                builder.stop(place, format!("not valid YAML: {}", error.info()), "");
+                // The scanner runs ahead of the events and has a limit of its own.
+                let message = if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+                    format!("nested deeper than {DEPTH_MAX}")
+                } else {
+                    format!("not valid YAML: {}", error.info())
+                };
+                builder.stop(place, message, "");
             }
         }
         if builder.stopped {
