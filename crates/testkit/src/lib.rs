@@ -6,6 +6,7 @@
 //! | [`Console`] | Kafka's own console producer and consumer, as somebody at a terminal would run them |
 //! | [`Network`] | three network namespaces in which clients reach weir and nothing else |
 //! | [`WeirProcess`] | the built `weir` binary as its own process: start, stop, kill, restart |
+//! | [`TokenIssuer`] | an identity provider: keys, a key set, tokens good and hostile |
 //! | [`WorkDir`], [`WeirYaml`] | a folder with a `weir.yaml`, policies and key files |
 //! | [`PortBlock`] | free consecutive ports that no other test, in this process or another, is given |
 //!
@@ -27,6 +28,7 @@ mod kafka;
 mod netns;
 mod ports;
 mod process;
+mod tokens;
 mod workdir;
 
 pub use child::{Finished, Guarded};
@@ -38,4 +40,5 @@ pub use kafka::{Kafka, KafkaOptions};
 pub use netns::{Namespace, Network};
 pub use ports::PortBlock;
 pub use process::{Ready, Usage, WeirOptions, WeirProcess};
+pub use tokens::{KeyKind, PublicKeyAs, TokenBuilder, TokenIssuer};
 pub use workdir::{Listener, WeirYaml, WorkDir};
