@@ -28,22 +28,34 @@ impl Guarded {
     /// # Errors
     /// When the program, or `sh` for its guardian, cannot be started.
     pub fn spawn(command: &mut Command, what: &str) -> Result<Self, Error> {
+        Self::spawn_in(command, what, None)
+    }
+
+    /// [`Guarded::spawn`] of a process that works in a temporary folder: when the owner ends without dropping, the
+    /// guardian removes that too.
+    pub(crate) fn spawn_in(command: &mut Command, what: &str, folder: Option<&Path>) -> Result<Self, Error> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let child = command.process_group(0).spawn().map_err(Error::spawn(&program, "install it"))?;
-        let guardian = Command::new("sh")
-            .args(["-c", GUARDIAN, "weir-testkit-guardian", &child.id().to_string()])
+        let mut guardian = Command::new("sh")
+            .args(["-c", GUARDIAN, "weir-testkit-guardian"])
+            .args(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
-            .spawn();
-        match guardian {
-            Ok(guardian) => Ok(Self { child, guardian, what: what.to_owned() }),
-            Err(source) => {
-                signal_group(&child, Signal::SIGKILL);
-                Err(Error::Io { what: "start the guardian".into(), source })
+            .spawn()
+            .map_err(Error::spawn("sh", "install it"))?;
+        let child = match command.process_group(0).spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                end(&mut guardian);
+                return Err(Error::spawn(&program, "install it")(error));
             }
-        }
+        };
+        // The guardian's end of this pipe must close with the owner, so the handle stays in `guardian`.
+        let told = guardian.stdin.as_mut().map(|pipe| writeln!(pipe, "{}", child.id()));
+        let guarded = Self { child, guardian, what: what.to_owned() };
+        told.transpose().map_err(Error::io("speak to the guardian"))?;
+        Ok(guarded)
     }
 
     /// The process id, which is also the id of its process group.
@@ -110,9 +122,8 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         // The guardian goes first: its target's process id must not be free for reuse while it can still act.
-        // Errors mean that a process is gone already, which is what is wanted.
-        drop(self.guardian.kill());
-        drop(self.guardian.wait());
+        end(&mut self.guardian);
+        // An error means that the process is gone already.
         drop(self.kill());
     }
 }
@@ -190,11 +201,24 @@ pub(crate) fn tail_of(path: &Path) -> String {
 pub(crate) const POLL: Duration = Duration::from_millis(25);
 
 const TAIL_LINES: usize = 40;
-const GUARDIAN: &str = "trap '' INT TERM HUP; read -r _; kill -9 -- \"-$1\"";
+/// Reads the process group to kill, then waits for the end of the pipe; $1 is the folder to remove, if there is one.
+const GUARDIAN: &str = r#"
+trap '' INT TERM HUP
+read -r group || exit 0
+read -r _
+kill -9 "-$group"
+[ $# -lt 1 ] || { sleep 0.2; rm -rf -- "$1"; }
+"#;
+
+/// Kills a guardian; an error means that it is gone already.
+fn end(guardian: &mut Child) {
+    drop(guardian.kill());
+    drop(guardian.wait());
+}
 
 fn signal_group(child: &Child, signal: Signal) {
     if let Ok(pid) = i32::try_from(child.id()) {
         // The one possible error is that the group is gone.
-        drop(killpg(Pid::from_raw(pid), signal));
+        killpg(Pid::from_raw(pid), signal).ok();
     }
 }

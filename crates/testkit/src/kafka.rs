@@ -11,7 +11,7 @@ use crate::child::{self, Guarded, POLL};
 use crate::netns::Namespace;
 use crate::{Error, PortBlock};
 
-pub mod console;
+pub(crate) mod console;
 pub mod jars;
 mod stored;
 pub mod wire;
@@ -233,7 +233,7 @@ impl Kafka {
             .and_then(|file| Ok((file.try_clone()?, file)))
             .map_err(Error::io("open the broker's output file"))?;
         command.arg(self.properties_file()).stdout(output.0).stderr(output.1).current_dir(self.dir.path());
-        let mut process = Guarded::spawn(&mut command, "the Kafka broker")?;
+        let mut process = Guarded::spawn_in(&mut command, "the Kafka broker", Some(self.dir.path()))?;
         let deadline = Instant::now() + self.options.ready_within;
         loop {
             if self.answers() {

@@ -1,4 +1,3 @@
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -222,10 +221,7 @@ impl WeirYaml {
         yaml.push_str("policies: [\"policies/*.yaml\"]\n");
         if !self.keys.is_empty() {
             yaml.push_str("keys:\n");
-            for (id, _) in &self.keys {
-                // Writing to a String cannot fail.
-                drop(writeln!(yaml, "  - {{ id: {id}, use: hash, file: keys/{id} }}"));
-            }
+            yaml.extend(self.keys.iter().map(|(id, _)| format!("  - {{ id: {id}, use: hash, file: keys/{id} }}\n")));
         }
         for (name, lines) in &self.sections {
             if name != "identity" || self.issuers.is_empty() {

@@ -1,5 +1,4 @@
 //! The testkit's broker is a real one: what Kafka's own clients write is read back, from the wire and from the disk.
-#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::time::Duration;
 
