@@ -1,0 +1,275 @@
+//! Edits to a frame as a list of splices, applied without copying what stays.
+//!
+//! ```text
+//! frame      [····a·····|bb|·······c····]      splices: replace bb, remove c
+//! segments   [····a·····] [BBBB] [·······] [····]
+//! ```
+
+use std::ops::Range;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+/// One edit: the bytes of `range` give way to `with`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Splice {
+    /// Where in the original frame; empty for an insertion.
+    pub range: Range<usize>,
+    /// What stands there afterwards; empty for a removal.
+    pub with: Bytes,
+}
+
+/// Edits to one frame, sorted and not overlapping.
+///
+/// Spans come from one walk over one frame, so two of them are apart, equal, or one inside the other. The outer one wins over what is inside
+/// it, whatever the order; of two equal ones the later wins. Insertions at one place stand in the order in which they came, and in front of a
+/// replacement that starts there.
+#[derive(Default, Clone, PartialEq, Eq)]
+pub struct Splices(Vec<Splice>);
+
+impl Splices {
+    /// Puts `with` in the place of `range`.
+    pub fn replace(&mut self, range: Range<usize>, with: Bytes) {
+        if range.start >= range.end {
+            return self.insert(range.start, with);
+        }
+        // What ends at or before the new range stays in front of it, an insertion at its start included.
+        let from = self.0.partition_point(|old| old.range.end <= range.start && old.range.start < range.end);
+        let inside = self.0.iter().skip(from).take_while(|old| old.range.start < range.end).count();
+        let until = from + inside;
+        let mut new = Splice { range, with };
+        if let Some(old) = self.0.get(from).filter(|_| inside == 1)
+            && old.range != new.range
+            && encloses(&old.range, &new.range)
+        {
+            return;
+        }
+        // Spans of one walk never overlap in part. Were it to happen, both edits are kept over their union: nothing that was to be removed
+        // may reappear.
+        for old in self.0.get(from..until).unwrap_or_default() {
+            let nested = encloses(&new.range, &old.range);
+            debug_assert!(nested, "splices overlap in part: {:?} and {:?}", old.range, new.range);
+            if !nested {
+                new.range = new.range.start.min(old.range.start)..new.range.end.max(old.range.end);
+            }
+        }
+        self.0.splice(from..until, [new]);
+    }
+
+    /// Takes `range` out.
+    pub fn remove(&mut self, range: Range<usize>) {
+        if range.start < range.end {
+            self.replace(range, Bytes::new());
+        }
+    }
+
+    /// Puts `with` in front of the byte at `at`.
+    pub fn insert(&mut self, at: usize, with: Bytes) {
+        if with.is_empty() {
+            return;
+        }
+        let to = self.0.partition_point(|old| {
+            old.range.end < at || (old.range.end == at && (old.range.start < at || old.range.is_empty()))
+        });
+        let is_inside = self.0.get(to).is_some_and(|old| old.range.start < at && at < old.range.end);
+        if !is_inside {
+            self.0.insert(to, Splice { range: at..at, with });
+        }
+    }
+
+    /// Takes over the edits of `other`, as if made after these.
+    pub fn merge(&mut self, other: Self) {
+        if self.0.is_empty() {
+            self.0 = other.0;
+            return;
+        }
+        for splice in other.0 {
+            self.replace(splice.range, splice.with);
+        }
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The edits in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Splice> {
+        self.0.iter()
+    }
+
+    /// The edited frame: slices of `frame` and the replacements, nothing copied.
+    ///
+    /// A span outside the frame is cut to it; the walk that made it saw the same frame, so there is none.
+    #[must_use]
+    pub fn apply(&self, frame: Bytes) -> Segments {
+        let mut segments = Segments::default();
+        let mut at = 0;
+        for splice in &self.0 {
+            let start = splice.range.start.clamp(at, frame.len());
+            segments.push(frame.slice(at..start));
+            segments.push(splice.with.clone());
+            at = splice.range.end.clamp(start, frame.len());
+        }
+        segments.push(frame.slice(at..));
+        segments
+    }
+}
+
+impl std::fmt::Debug for Splice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Splice").field("range", &self.range).field("with", &self.with.len()).finish()
+    }
+}
+
+impl std::fmt::Debug for Splices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&self.0).finish()
+    }
+}
+
+/// Bytes in pieces, for one vectored write.
+#[derive(Default, Clone)]
+pub struct Segments {
+    parts: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Segments {
+    /// Appends a piece; an empty one is left out.
+    pub fn push(&mut self, part: Bytes) {
+        if !part.is_empty() {
+            self.bytes = self.bytes.saturating_add(part.len());
+            self.parts.push(part);
+        }
+    }
+
+    /// Bytes in all pieces together.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there is no byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The pieces in order, none of them empty.
+    pub fn iter(&self) -> std::slice::Iter<'_, Bytes> {
+        self.parts.iter()
+    }
+
+    /// All bytes in one piece: a copy unless there is one piece already. For small frames and tests.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        if let [only] = self.parts.as_slice() {
+            return only.clone();
+        }
+        let mut whole = BytesMut::with_capacity(self.bytes);
+        for part in &self.parts {
+            whole.put_slice(part);
+        }
+        whole.freeze()
+    }
+}
+
+impl From<Bytes> for Segments {
+    fn from(bytes: Bytes) -> Self {
+        let mut segments = Self::default();
+        segments.push(bytes);
+        segments
+    }
+}
+
+impl IntoIterator for Segments {
+    type Item = Bytes;
+    type IntoIter = std::vec::IntoIter<Bytes>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.parts.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Segments {
+    type Item = &'a Bytes;
+    type IntoIter = std::slice::Iter<'a, Bytes>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl std::fmt::Debug for Segments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segments").field("parts", &self.parts.len()).field("len", &self.bytes).finish()
+    }
+}
+
+/// Appends `value` as an unsigned varint: seven bits a byte, lowest first, in the fewest bytes (KIP-482).
+pub fn put_unsigned_varint(value: u32, to: &mut BytesMut) {
+    let mut rest = value;
+    loop {
+        let low = rest.to_le_bytes()[0] & 0x7f;
+        rest >>= 7;
+        if rest == 0 {
+            return to.put_u8(low);
+        }
+        to.put_u8(low | 0x80);
+    }
+}
+
+/// `value` as an unsigned varint. Those of one byte are not allocated.
+#[must_use]
+pub fn unsigned_varint(value: u32) -> Bytes {
+    if let Some(byte) = usize::try_from(value).ok().and_then(|at| ONE_BYTE_VARINTS.get(at..=at)) {
+        return Bytes::from_static(byte);
+    }
+    let mut bytes = BytesMut::with_capacity(5);
+    put_unsigned_varint(value, &mut bytes);
+    bytes.freeze()
+}
+
+/// `text` as a compact string: its length plus one as a varint, then its bytes.
+///
+/// Kafka's strings are at most 32,767 bytes; longer text is the caller's mistake and is written with its true length, which peers refuse.
+#[must_use]
+pub fn compact_string(text: &str) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(text.len() + 3);
+    put_unsigned_varint(u32::try_from(text.len()).unwrap_or(u32::MAX).saturating_add(1), &mut bytes);
+    bytes.put_slice(text.as_bytes());
+    bytes.freeze()
+}
+
+/// `text` as a classic string: its length as an `int16`, then its bytes. Cut at the last character that fits into 32,767 bytes.
+#[must_use]
+pub fn classic_string(text: &str) -> Bytes {
+    let mut end = text.len().min(i16::MAX.unsigned_abs().into());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = text.get(..end).unwrap_or_default();
+    let mut bytes = BytesMut::with_capacity(text.len() + 2);
+    bytes.put_i16(i16::try_from(text.len()).unwrap_or(i16::MAX));
+    bytes.put_slice(text.as_bytes());
+    bytes.freeze()
+}
+
+fn encloses(outer: &Range<usize>, inner: &Range<usize>) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+/// 0 to 127, each its own varint.
+static ONE_BYTE_VARINTS: [u8; 128] = {
+    let mut bytes = [0; 128];
+    let mut at: u8 = 0;
+    while at < 128 {
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+        {
+            bytes[at as usize] = at;
+        }
+        at += 1;
+    }
+    bytes
+};
