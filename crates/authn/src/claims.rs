@@ -126,14 +126,18 @@ mod tests {
 
     use super::{ClaimPath, groups, is_name};
 
+    fn owned(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
     fn check(path: &str, expected: Option<&[&str]>) {
         let parsed = ClaimPath::parse(path).map(|path| path.names);
-        assert_eq!(parsed.as_deref(), expected.map(|names| names.iter().map(ToString::to_string).collect()).as_deref());
+        assert_eq!(parsed, expected.map(owned), "{path}");
     }
 
     fn check_groups(path: &str, claims: Value, expected: Option<&[&str]>) {
         let found = groups(claims.as_object().unwrap(), &ClaimPath::parse(path).unwrap()).ok();
-        assert_eq!(found.as_deref(), expected.map(|names| names.iter().map(ToString::to_string).collect()).as_deref());
+        assert_eq!(found, expected.map(owned), "{path}");
     }
 
     #[test]
