@@ -406,6 +406,6 @@ fn errors_hold_no_byte_of_the_token() {
     let token = good().claim("sub", "s3cr3t\n").sign().unwrap();
     let error = verify(token.as_str()).unwrap_err();
     for text in [error.to_string(), format!("{error:?}")] {
-        assert!(!text.contains("s3cr3t") && !text.contains(&token[..8]), "{text}");
+        assert!(!text.contains("s3cr3t") && !text.contains(token.split('.').next().unwrap()), "{text}");
     }
 }
