@@ -1,9 +1,11 @@
 //! Key sets: what is taken, what is left out, what is refused; and the configuration of issuers.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
+#![expect(clippy::indexing_slicing, reason = "test code")]
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use weir_authn::{Algorithm, ClientInitial, Identity, IdentityError, IssuerConfig, Jwks, JwksError, Token};
@@ -17,18 +19,7 @@ fn jwk() -> Value {
 fn rsa(bytes: usize, exponent: &str) -> Value {
     let mut modulus = vec![0xFF_u8; bytes];
     modulus.insert(0, 0);
-    json!({ "kty": "RSA", "kid": "r", "n": base64url(&modulus), "e": exponent })
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().enumerate().fold(0_usize, |word, (at, byte)| word | usize::from(*byte) << (16 - 8 * at));
-        text.extend((0..=chunk.len()).map(|at| char::from(LETTERS[(word >> (18 - 6 * at)) & 63])));
-    }
-    text
+    json!({ "kty": "RSA", "kid": "r", "n": URL_SAFE_NO_PAD.encode(&modulus), "e": exponent })
 }
 
 fn with(changes: &[(&str, Value)]) -> Value {
