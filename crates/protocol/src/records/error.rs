@@ -1,0 +1,185 @@
+//! What can be wrong with a record batch.
+
+use super::batch::Codec;
+
+/// Why a record batch is refused (Produce) or withheld (Fetch). The fault is the sender's, but for
+/// [`EditOutOfPlace`](Self::EditOutOfPlace), [`ResultTooLarge`](Self::ResultTooLarge) and [`Compress`](Self::Compress),
+/// which are ours.
+///
+/// Numbers and positions only: never a byte of a record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// Null or empty `records`: Kafka answers INVALID_RECORD since Produce v3, and so do we.
+    #[error("the records are null or empty")]
+    NoBatch,
+    /// The bytes end before the batch does.
+    #[error("the batch is cut: {have} of {announced} bytes are there")]
+    Truncated {
+        /// Bytes there are.
+        have: usize,
+        /// Bytes the batch length announces, its first twelve bytes included.
+        announced: usize,
+    },
+    /// Produce carries exactly one batch for a partition, and nothing behind it.
+    #[error("{0} bytes follow the batch")]
+    BytesAfterBatch(usize),
+    /// A batch length below the size of a batch header.
+    #[error("the batch length {0} is impossible")]
+    BatchLength(i32),
+    /// Not the record batch format of KIP-98.
+    #[error("the record format is version {0}, not 2")]
+    Magic(i8),
+    /// The CRC-32C in the header is not that of the batch.
+    #[error("the CRC of the batch is wrong")]
+    Crc,
+    /// Attribute bits that Kafka has not assigned.
+    #[error("the batch attributes have unknown bits {0:#06x}")]
+    UnknownAttributes(i16),
+    /// A compression code that Kafka has not assigned.
+    #[error("the compression code {0} is unknown")]
+    UnknownCodec(i16),
+    /// zstd came with Produce v7 (KIP-110).
+    #[error("zstd needs produce version 7, this is version {api_version}")]
+    ZstdTooEarly {
+        /// The request's version.
+        api_version: i16,
+    },
+    /// Clients write no control batches.
+    #[error("a client cannot write a control batch")]
+    ControlBatch,
+    /// Only the broker marks a batch with its append time.
+    #[error("a client cannot write a batch with log append time")]
+    LogAppendTime,
+    /// Only the broker's log cleaner sets a delete horizon (KIP-534).
+    #[error("a client cannot write a batch with a delete horizon")]
+    DeleteHorizon,
+    /// A batch from a client starts at offset 0.
+    #[error("the base offset is {0}, not 0")]
+    BaseOffset(i64),
+    /// The last offset delta and the number of records disagree, or the batch is empty.
+    #[error("the batch has {records} records and a last offset delta of {last_offset_delta}")]
+    RecordCount {
+        /// Records that the header announces.
+        records: i32,
+        /// The header's last offset delta.
+        last_offset_delta: i32,
+    },
+    /// A batch with a producer id has a sequence number.
+    #[error("the batch has a producer id but the base sequence {0}")]
+    BaseSequence(i32),
+    /// More than [`Limits::records_max`](super::Limits::records_max) records.
+    #[error("the batch has {records} records, more than {max}")]
+    TooManyRecords {
+        /// Records that the header announces.
+        records: u32,
+        /// The limit.
+        max: usize,
+    },
+    /// More than [`Limits::headers_max`](super::Limits::headers_max) headers in one record.
+    #[error("record {record} has {headers} headers, more than {max}")]
+    TooManyHeaders {
+        /// Place of the record in the batch, from 0.
+        record: u32,
+        /// Headers that the record announces.
+        headers: u32,
+        /// The limit.
+        max: usize,
+    },
+    /// More than [`Limits::batch_bytes_max`](super::Limits::batch_bytes_max) bytes of records.
+    #[error("the records need more than {max} bytes")]
+    BatchBytes {
+        /// The limit.
+        max: usize,
+    },
+    /// More than [`Limits::inflate_ratio_max`](super::Limits::inflate_ratio_max) bytes out for each byte in.
+    #[error("the records inflate to more than {ratio_max} times their size")]
+    InflateRatio {
+        /// The limit.
+        ratio_max: usize,
+    },
+    /// The compressed bytes are not exactly one well-formed stream.
+    #[error("the {} data {fault}", codec.name())]
+    Compressed {
+        /// The batch's codec.
+        codec: Codec,
+        /// What is wrong.
+        fault: CodecFault,
+    },
+    /// A variable-length integer with superfluous bytes, or too large for its type.
+    #[error("record {record} has an over-long integer")]
+    Overlong {
+        /// Place of the record in the batch, from 0.
+        record: u32,
+    },
+    /// The records end before the announced number, or a field reaches past its record.
+    #[error("record {record} is cut")]
+    RecordCut {
+        /// Place of the record in the batch, from 0.
+        record: u32,
+    },
+    /// A record is longer than its fields.
+    #[error("record {record} is longer than its fields")]
+    RecordLength {
+        /// Place of the record in the batch, from 0.
+        record: u32,
+    },
+    /// A record attribute bit; Kafka has assigned none.
+    #[error("record {record} has unknown attribute bits")]
+    RecordAttributes {
+        /// Place of the record in the batch, from 0.
+        record: u32,
+    },
+    /// A length below -1, or below 0 where null is not allowed.
+    #[error("record {record} has a negative length")]
+    NegativeLength {
+        /// Place of the record in the batch, from 0.
+        record: u32,
+    },
+    /// The offset is not the next one (Produce), or not ascending and inside the batch (Fetch).
+    #[error("record {record} has the offset delta {delta}")]
+    OffsetDelta {
+        /// Place of the record in the batch, from 0.
+        record: u32,
+        /// The record's offset delta.
+        delta: i32,
+    },
+    /// Bytes behind the announced number of records: a hidden record, to a reader that ignores the count.
+    #[error("{0} bytes follow the last record")]
+    BytesAfterRecords(usize),
+    /// An edit outside of its field, over another one, or of a field that is null.
+    #[error("an edit of record {record} is out of place")]
+    EditOutOfPlace {
+        /// Place of the record in the batch, from 0.
+        record: u32,
+    },
+    /// The edited batch no longer fits Kafka's 32-bit lengths.
+    #[error("the edited batch is too large")]
+    ResultTooLarge,
+    /// A codec could not compress the edited records.
+    #[error("the edited records cannot be compressed with {}", .0.name())]
+    Compress(Codec),
+}
+
+/// What is wrong with compressed records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecFault {
+    /// Not what the codec's format allows.
+    #[error("is malformed")]
+    Malformed,
+    /// The stream does not end.
+    #[error("is cut")]
+    Cut,
+    /// A checksum or size inside the stream is wrong.
+    #[error("has a wrong checksum or size")]
+    Checksum,
+    /// A part of the format that Kafka's clients do not use: names and comments in gzip, dependent blocks and
+    /// dictionaries in lz4, dictionaries and skippable frames in zstd.
+    #[error("uses an unsupported feature")]
+    Unsupported,
+    /// A second frame, member or stream header: some readers go on into it, others do not.
+    #[error("has a second frame")]
+    SecondFrame,
+    /// Bytes behind the end of the stream.
+    #[error("has trailing bytes")]
+    TrailingBytes,
+}
