@@ -1,8 +1,11 @@
 //! The testkit's broker is a real one: what Kafka's own clients write is read back, from the wire and from the disk.
 
+use std::path::Path;
 use std::time::Duration;
 
-use weir_testkit::{Console, Error, Kafka, KafkaOptions, wire};
+use weir_testkit::{
+    ClientProperties, Console, Error, Kafka, KafkaOptions, KeyKind, PortBlock, TokenIssuer, WorkDir, wire,
+};
 
 #[test]
 fn stores_what_a_producer_sent_also_over_a_crash() {
@@ -54,4 +57,57 @@ fn reports_the_broker_s_error_codes() {
     let absent = kafka.end_offset("absent", 0);
     assert!(matches!(absent, Err(Error::Kafka { api: "ListOffsets", code: 3 })), "{absent:?}");
     assert!(kafka.create_topic("no spaces", 1).is_err());
+}
+
+#[test]
+fn console_clients_log_in_with_a_token_file() {
+    let (dir, ports) = (WorkDir::new().unwrap(), PortBlock::reserve().unwrap());
+    let issuer = TokenIssuer::new("https://issuer.test", &[("rsa-1", KeyKind::Rsa2048)]).unwrap();
+    let jwks = dir.path().join("jwks.json");
+    issuer.write_jwks(&jwks).unwrap();
+    let good = dir.write("good.jwt", issuer.token("checkout").sign().unwrap()).unwrap();
+    let expired = dir.write("expired.jwt", issuer.token("checkout").expired(Duration::from_secs(180)).sign().unwrap());
+
+    let kafka = Kafka::start(broker_with_oauthbearer(&ports, &jwks)).unwrap();
+    kafka.create_topic("orders", 1).unwrap();
+    let console = Console::new(&ports.address(1)).within(Duration::from_secs(90));
+
+    let in_time = console.clone().with(ClientProperties::oauthbearer(&good));
+    in_time.produce("orders", &["logged in"]).unwrap().success("produce").unwrap();
+    assert_eq!(in_time.consume("orders", 1).unwrap().success("consume").unwrap().stdout, "logged in\n");
+
+    // Negative controls: the broker does ask for a token, and for one that is in time.
+    let short =
+        |console: Console| console.argument("--max-block-ms").argument("4000").produce("orders", &["no"]).unwrap();
+    short(console.clone());
+    short(console.with(ClientProperties::oauthbearer(&expired.unwrap())));
+    assert_eq!(kafka.end_offset("orders", 0).unwrap(), 1);
+}
+
+/// A broker with a second listener, on the block's port 1, that checks tokens against a key set file.
+fn broker_with_oauthbearer(ports: &PortBlock, jwks: &Path) -> KafkaOptions {
+    let url = format!("file://{}", jwks.display());
+    let (plain, oauth) = (ports.address(0), ports.address(1));
+    let advertised = format!("PLAINTEXT://{plain},OAUTH://{oauth}");
+    let class = "org.apache.kafka.common.security.oauthbearer";
+    let listener = "listener.name.oauth";
+    let mut options = KafkaOptions { port: Some(ports.port(0)), ..KafkaOptions::default() }
+        .property("listeners", &format!("{advertised},CONTROLLER://{}", ports.address(2)))
+        .property("advertised.listeners", &advertised)
+        .property("controller.quorum.voters", &format!("1@{}", ports.address(2)))
+        .property("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,OAUTH:SASL_PLAINTEXT")
+        .property("inter.broker.listener.name", "PLAINTEXT")
+        .property(&format!("{listener}.sasl.enabled.mechanisms"), "OAUTHBEARER");
+    let settings = [
+        ("sasl.jaas.config", format!("{class}.OAuthBearerLoginModule required;")),
+        ("sasl.server.callback.handler.class", format!("{class}.OAuthBearerValidatorCallbackHandler")),
+        ("sasl.oauthbearer.jwks.endpoint.url", url.clone()),
+        ("sasl.oauthbearer.expected.issuer", "https://issuer.test".to_owned()),
+        ("sasl.oauthbearer.expected.audience", "kafka".to_owned()),
+    ];
+    for (name, value) in settings {
+        options = options.property(&format!("{listener}.oauthbearer.{name}"), &value);
+    }
+    options.jvm.push(format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={url}"));
+    options
 }
