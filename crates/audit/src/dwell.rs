@@ -26,6 +26,9 @@ impl Dwell {
 
     /// A commit that `took` so long ended at `now` and released these tickets: each owes its connection's next commit. Who still owed
     /// something from before is forgotten.
+    ///
+    /// Take what was queued during the commit before calling this, and send the receipts after: else a commit that was queued all the
+    /// time passes for the next one of somebody just released.
     pub fn released(&mut self, tickets: impl IntoIterator<Item = Ticket>, took: Duration, now: Duration) {
         self.owed.clear();
         for ticket in tickets {
@@ -100,31 +103,37 @@ mod tests {
         assert_eq!(dwell.wait(100 * MS), None);
     }
 
+    /// Takes what arrived until `now`.
+    fn take(arrivals: &mut Vec<Duration>, now: Duration, dwell: &mut Dwell) -> u64 {
+        arrivals.sort();
+        let arrived = arrivals.partition_point(|arrival| *arrival <= now);
+        arrivals.drain(..arrived).map(|_| dwell.arrived(ConnectionId(1))).fold(0, |count, ()| count + 1)
+    }
+
     /// Virtual time: five requests in flight on one connection, a commit takes 4 ms, each released request queues its next after
     /// `apart` times its number. Gives requests per commit.
     fn requests_per_commit(dwelling: bool) -> f64 {
         let (sync, in_flight, commits) = (4 * MS, 5_u64, 200);
         let mut dwell = Dwell::new();
         let mut arrivals: Vec<Duration> = (0..in_flight).map(|i| Duration::from_micros(i * 900)).collect();
-        let (mut now, mut served) = (Duration::ZERO, 0.0);
+        let (mut now, mut served, mut queued) = (Duration::ZERO, 0.0, 0);
         for _ in 0..commits {
             arrivals.sort();
-            now = now.max(arrivals[0]);
-            let mut queued = 0;
+            if queued == 0 {
+                now = now.max(arrivals[0]);
+            }
             loop {
-                while arrivals.first().is_some_and(|arrival| *arrival <= now) {
-                    arrivals.remove(0);
-                    dwell.arrived(ConnectionId(1));
-                    queued += 1;
-                }
+                queued += take(&mut arrivals, now, &mut dwell);
                 let wait = dwell.wait(now).filter(|_| dwelling);
                 let Some(wait) = wait else { break };
                 now = arrivals.first().map_or(now + wait, |arrival| (*arrival).min(now + wait));
             }
             now += sync;
-            dwell.released((0..queued).map(|i| ticket(1, i)), sync, now);
-            arrivals.extend((0..queued).map(|i| now + Duration::from_micros(40 * (i + 1))));
-            served += queued as f64;
+            let released = std::mem::take(&mut queued);
+            queued = take(&mut arrivals, now, &mut dwell);
+            dwell.released((0..released).map(|i| ticket(1, i)), sync, now);
+            arrivals.extend((1..=released).map(|i| now + Duration::from_micros(40 * i)));
+            served += f64::from(u32::try_from(released).unwrap());
         }
         served / f64::from(commits)
     }

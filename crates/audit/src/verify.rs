@@ -1,1 +1,314 @@
-//! placeholder
+//! Checks a stored log: rows of (sequence number, bytes) in the order of storage, against the head that was stored with them and the head
+//! file beside them.
+//!
+//! It goes on after the first finding and lists what is intact on both sides. Which row an altered one is follows from the links: each
+//! entry holds the hash of the one before it.
+//!
+//! ```text
+//! one broken link,  4 ─✗─ 5 ─── 6     entry 4 was altered: its hash is not what 5 says
+//! two in a row,     4 ─✗─ 5 ─✗─ 6     entry 5 was altered where it holds the hash of 4
+//! ```
+
+mod report;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::chain::{ChainState, Hash, HeadNote, leaf_hash, origin_hash};
+use crate::entry::Entry;
+use crate::ids::ChainId;
+use crate::tree::Frontier;
+
+pub use report::{Class, Finding, Report, Verdict};
+
+/// What the rows are compared with.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// The chain that every entry must belong to.
+    pub chain: ChainId,
+    /// The head that was stored in the batch of the last entry; `None` = there is none.
+    pub head: Option<ChainState>,
+    /// The head file beside the database; `None` = there is none, and nothing can be said about how long the log should be.
+    pub note: Option<HeadNote>,
+}
+
+/// Checks rows one at a time.
+#[derive(Debug)]
+pub struct Verifier {
+    expected: Expected,
+    rows: u64,
+    /// The sequence number that comes next; also the number of places passed.
+    next: u64,
+    before: Before,
+    /// The link before row `next - 1` is broken, and it is not known yet which side was altered.
+    pending: bool,
+    /// Root and last leaf where the head file's size was reached.
+    at_note: Option<(Hash, Hash)>,
+    frontier: Frontier,
+    missing: Vec<(u64, u64)>,
+    displaced: Vec<Displaced>,
+    findings: Vec<Finding>,
+    left_out: u64,
+}
+
+/// What is known of the row before.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    /// Its hash, and whether something was found in it already.
+    Row { leaf: Hash, blamed: bool },
+    /// It is missing.
+    Gap,
+}
+
+/// A row that holds the entry of another place or chain.
+#[derive(Clone, Copy, Debug)]
+struct Displaced {
+    row: u64,
+    claims: u64,
+    leaf: Hash,
+    foreign: bool,
+}
+
+/// Checks rows that are in memory.
+#[must_use]
+pub fn verify<'a>(expected: Expected, rows: impl IntoIterator<Item = (u64, &'a [u8])>) -> Report {
+    let mut verifier = Verifier::new(expected);
+    let mut seen = BTreeMap::new();
+    for (seq, bytes) in rows {
+        verifier.row(seq, bytes);
+        seen.entry(seq).or_insert(bytes);
+    }
+    verifier.finish(|seq| seen.get(&seq).map(|bytes| bytes.to_vec()))
+}
+
+impl Verifier {
+    /// A verifier before the first row.
+    #[must_use]
+    pub fn new(expected: Expected) -> Self {
+        let before = Before::Row { leaf: origin_hash(&expected.chain), blamed: false };
+        let mut verifier = Self {
+            expected,
+            rows: 0,
+            next: 0,
+            before,
+            pending: false,
+            at_note: None,
+            frontier: Frontier::new(),
+            missing: Vec::new(),
+            displaced: Vec::new(),
+            findings: Vec::new(),
+            left_out: 0,
+        };
+        verifier.capture_note();
+        verifier
+    }
+
+    /// The next row as it is stored.
+    pub fn row(&mut self, seq: u64, bytes: &[u8]) {
+        self.rows += 1;
+        if seq < self.next {
+            self.late(seq);
+            return;
+        }
+        if seq > self.next {
+            self.settle();
+            self.missing.push((self.next, seq - 1));
+            self.before = Before::Gap;
+        }
+        self.next = seq.saturating_add(1);
+        let leaf = leaf_hash(bytes);
+        let blamed = self.place(seq, bytes, leaf);
+        self.before = Before::Row { leaf, blamed };
+        self.frontier.push(leaf);
+        self.capture_note();
+    }
+
+    /// Rows from here on could not be read; no row follows.
+    pub fn unreadable(&mut self, detail: &str) {
+        self.find(Class::Unreadable, self.next, self.next, Cow::Owned(detail.to_owned()));
+    }
+
+    /// The verdict. `lookup` gives the bytes of a row by its sequence number, to tell a copy from an altered entry.
+    #[must_use]
+    pub fn finish(mut self, mut lookup: impl FnMut(u64) -> Option<Vec<u8>>) -> Report {
+        self.check_last_link();
+        self.settle();
+        self.judge_displaced(&mut lookup);
+        for (first, last) in std::mem::take(&mut self.missing) {
+            self.find(Class::Missing, first, last, "no row is there".into());
+        }
+        self.check_sizes();
+        self.check_root();
+        self.check_note();
+        let newer = self.expected.note.as_ref().and_then(|note| self.next.checked_sub(note.size));
+        let note = self.expected.note.is_some();
+        Report::new(self.rows, self.next, self.findings, self.left_out, newer, note, self.frontier.root())
+    }
+
+    /// Judges a row at its place in the order; whether something was found in it.
+    fn place(&mut self, seq: u64, bytes: &[u8], leaf: Hash) -> bool {
+        let entry = match Entry::decode(bytes) {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.settle_before(seq);
+                self.find(Class::Edit, seq, seq, Cow::Owned(format!("it does not decode: {error}")));
+                return true;
+            }
+        };
+        let foreign = entry.log != self.expected.chain;
+        if foreign || entry.seq != seq {
+            self.settle_before(seq);
+            if self.displaced.len() < FINDINGS_MAX {
+                self.displaced.push(Displaced { row: seq, claims: entry.seq, leaf, foreign });
+            } else {
+                self.left_out += 1;
+            }
+            return true;
+        }
+        match self.before {
+            Before::Gap => {}
+            Before::Row { leaf, .. } if leaf == entry.prev => self.settle_before(seq),
+            Before::Row { blamed: true, .. } => {}
+            Before::Row { blamed: false, .. } if self.pending => {
+                self.pending = false;
+                self.find(Class::Edit, seq - 1, seq - 1, "it does not hold the hash of the entry before it".into());
+            }
+            Before::Row { blamed: false, .. } => self.pending = true,
+        }
+        false
+    }
+
+    /// A row behind its place in the order.
+    fn late(&mut self, seq: u64) {
+        let range = self.missing.iter().position(|(first, last)| (*first..=*last).contains(&seq));
+        let Some((first, last)) = range.map(|at| self.missing.remove(at)) else {
+            self.find(Class::Duplicate, seq, seq, "a second row has this number".into());
+            return;
+        };
+        self.missing.extend((first < seq).then(|| (first, seq - 1)));
+        self.missing.extend((seq < last).then(|| (seq + 1, last)));
+        self.find(Class::Reorder, seq, seq, "it comes after later entries".into());
+    }
+
+    /// A link broke before the row before `seq`, and the link to `seq` says nothing against that row: the one before it was altered.
+    fn settle_before(&mut self, seq: u64) {
+        if std::mem::take(&mut self.pending) {
+            match seq.checked_sub(2) {
+                Some(edited) => {
+                    self.find(Class::Edit, edited, edited, "its hash is not what the next entry holds".into())
+                }
+                None => self.find(Class::Edit, 0, 0, "it does not start from the origin of this chain".into()),
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        self.settle_before(self.next);
+    }
+
+    /// The link behind the last entry is the head's.
+    fn check_last_link(&mut self) {
+        let Some(head) = self.expected.head.as_ref().map(|state| &state.head) else { return };
+        let Before::Row { leaf, blamed: false } = self.before else { return };
+        let Some(last) = self.next.checked_sub(1) else { return };
+        if head.size() != self.next || leaf == head.last {
+            return;
+        }
+        if std::mem::take(&mut self.pending) {
+            self.find(Class::Edit, last, last, "it does not hold the hash of the entry before it".into());
+        } else if self.frontier.root() != head.frontier.root() {
+            self.find(Class::Edit, last, last, "its hash is not what the head holds".into());
+        } else {
+            self.find(Class::Head, last, last, "the stored head holds another last hash".into());
+        }
+    }
+
+    fn judge_displaced(&mut self, lookup: &mut impl FnMut(u64) -> Option<Vec<u8>>) {
+        let displaced = std::mem::take(&mut self.displaced);
+        let size = self.expected.head.as_ref().map_or(self.next, |state| state.head.size());
+        for row in &displaced {
+            let absent = |(first, last): &(u64, u64)| (*first..=*last).contains(&row.claims);
+            let (class, detail) = if row.foreign {
+                (Class::Edit, "it names another chain")
+            } else if displaced.binary_search_by_key(&row.claims, |other| other.row).is_ok() {
+                (Class::Reorder, "it holds an entry of another place, and that place holds another's")
+            } else if lookup(row.claims).is_some_and(|bytes| leaf_hash(&bytes) == row.leaf) {
+                (Class::Duplicate, "it holds a copy of another entry")
+            } else if self.missing.iter().any(absent) || (self.next..size).contains(&row.claims) {
+                (Class::Reorder, "it holds an entry that is missing at its own place")
+            } else {
+                (Class::Edit, "it holds another number than its row")
+            };
+            self.find(class, row.row, row.row, detail.into());
+        }
+    }
+
+    fn check_sizes(&mut self) {
+        let size = self.expected.head.as_ref().map(|state| state.head.size());
+        let noted = self.expected.note.as_ref().map_or(0, |note| note.size);
+        if let Some(last) = size.unwrap_or(0).max(noted).checked_sub(1).filter(|last| *last >= self.next) {
+            let by = if size.is_some_and(|size| size > self.next) { "the stored head" } else { "the head file" };
+            self.find(Class::Truncated, self.next, last, Cow::Owned(format!("{by} knows of these entries")));
+        }
+        match size {
+            Some(size) if size < self.next => {
+                self.find(Class::Extra, size, self.next - 1, "the stored head does not know of these rows".into());
+            }
+            None if self.rows > 0 => {
+                self.find(Class::Head, self.next - 1, self.next - 1, "the stored head is missing or unreadable".into());
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn check_root(&mut self) {
+        let Some(state) = &self.expected.head else { return };
+        if state.chain != self.expected.chain {
+            self.find(Class::Head, self.next, self.next, "the stored head is another chain's".into());
+        } else if self.findings.is_empty() && state.head.frontier.root() != self.frontier.root() {
+            self.find(Class::Head, self.next, self.next, "the stored head holds another root".into());
+        }
+    }
+
+    fn check_note(&mut self) {
+        let Some(note) = &self.expected.note else { return };
+        if note.chain != self.expected.chain {
+            self.find(Class::Head, self.next, self.next, "the head file is another chain's".into());
+            return;
+        }
+        let explained = self.findings.iter().any(|finding| finding.first < note.size);
+        if !explained && self.at_note.is_some_and(|found| found != (note.root, note.last)) {
+            let last = note.size.saturating_sub(1);
+            self.find(
+                Class::Fork,
+                0,
+                last,
+                "the rows fit each other and not the head file: the log was rewritten".into(),
+            );
+        }
+    }
+
+    fn capture_note(&mut self) {
+        let Before::Row { leaf, .. } = self.before else { return };
+        if self.expected.note.as_ref().is_some_and(|note| note.size == self.next) && self.missing.is_empty() {
+            self.at_note = Some((self.frontier.root(), leaf));
+        }
+    }
+
+    fn find(&mut self, class: Class, first: u64, last: u64, detail: Cow<'static, str>) {
+        if let Some(before) = self.findings.last_mut()
+            && before.class == class
+            && before.last.checked_add(1) == Some(first)
+            && before.detail == detail
+        {
+            before.last = last;
+        } else if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(Finding { class, first, last, detail });
+        } else {
+            self.left_out += 1;
+        }
+    }
+}
+
+/// Findings kept; more are counted.
+const FINDINGS_MAX: usize = 10_000;
