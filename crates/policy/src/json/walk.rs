@@ -1,0 +1,301 @@
+//! The one pass over a document.
+
+use std::ops::Range;
+
+use super::number::{self, NumberError};
+use super::trie::Row;
+use super::{FieldId, FieldTrie, JsonError, JsonKind, Scratch, Selected, Share, text};
+
+/// An open object or array. Its set of path bits, when any path goes on in it, is the top of `Scratch::sets`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    object: bool,
+    /// Does any path go on in here? Only then does it have a set.
+    live: bool,
+    /// Do its paths ask for names (in an object) or indexes (in an array)?
+    asks: bool,
+    /// Does a child complete a path that no path names? (A wildcard is last.)
+    any_completes: bool,
+    /// The place of the current element of an array.
+    index: u32,
+}
+
+/// Around the root stands an array of one element that nothing asks about.
+const OUTSIDE: Frame = Frame { object: false, live: false, asks: false, any_completes: false, index: 0 };
+
+/// The outermost open container that is selected.
+struct Outer {
+    depth: usize,
+    start: usize,
+    kind: JsonKind,
+}
+
+/// Walks the document, which is UTF-8.
+pub(super) fn walk(
+    doc: &[u8], trie: &FieldTrie, depth_max: usize, scratch: &mut Scratch, sink: &mut impl FnMut(Selected),
+) -> Result<(), JsonError> {
+    scratch.frames.clear();
+    scratch.sets.clear();
+    scratch.fields.clear();
+    Walker { doc, trie, depth_max, scratch, sink, frame: OUTSIDE, outer: None }.document()
+}
+
+struct Walker<'a, S> {
+    doc: &'a [u8],
+    trie: &'a FieldTrie,
+    depth_max: usize,
+    scratch: &'a mut Scratch,
+    sink: &'a mut S,
+    /// The innermost open container; those around it are in `scratch.frames`.
+    frame: Frame,
+    outer: Option<Outer>,
+}
+
+impl<S: FnMut(Selected)> Walker<'_, S> {
+    fn document(mut self) -> Result<(), JsonError> {
+        let mut at = skip_blank(self.doc, 0);
+        if at == self.doc.len() {
+            return Err(JsonError::Empty);
+        }
+        let mut row = if self.trie.is_empty() { Row::NONE } else { Row::ROOT };
+        // Each turn reads one value, then closes what ends behind it and stops before the next value.
+        loop {
+            let start = at;
+            at = match byte(self.doc, at) {
+                b'"' => {
+                    let end = text::scan(self.doc, at + 1).map_err(malformed)?.end + 1;
+                    self.scalar(row, start..end, JsonKind::String);
+                    end
+                }
+                b'-' | b'0'..=b'9' => {
+                    let end = number::scan(self.doc, at).map_err(|error| match error {
+                        NumberError::Grammar(at) => malformed(at),
+                        NumberError::Range => JsonError::NumberOutOfRange { at: start },
+                    })?;
+                    self.scalar(row, start..end, JsonKind::Number);
+                    end
+                }
+                b'{' => {
+                    self.open(row, at, JsonKind::Object)?;
+                    at = skip_blank(self.doc, at + 1);
+                    if byte(self.doc, at) != b'}' {
+                        (row, at) = self.key(at)?;
+                        continue;
+                    }
+                    self.close(at + 1)
+                }
+                b'[' => {
+                    self.open(row, at, JsonKind::Array)?;
+                    at = skip_blank(self.doc, at + 1);
+                    if byte(self.doc, at) != b']' {
+                        row = self.element();
+                        continue;
+                    }
+                    self.close(at + 1)
+                }
+                b't' => self.literal(row, start, b"true", JsonKind::Bool)?,
+                b'f' => self.literal(row, start, b"false", JsonKind::Bool)?,
+                b'n' => self.literal(row, start, b"null", JsonKind::Null)?,
+                _ => return Err(malformed(at)),
+            };
+            loop {
+                at = skip_blank(self.doc, at);
+                match (byte(self.doc, at), self.frame.object) {
+                    (b',', true) => {
+                        (row, at) = self.key(skip_blank(self.doc, at + 1))?;
+                        break;
+                    }
+                    (b'}', true) => at = self.close(at + 1),
+                    (_, true) => return Err(malformed(at)),
+                    _ if self.scratch.frames.is_empty() => {
+                        return if at == self.doc.len() { Ok(()) } else { Err(malformed(at)) };
+                    }
+                    (b',', false) => {
+                        self.frame.index = self.frame.index.saturating_add(1);
+                        row = self.element();
+                        at = skip_blank(self.doc, at + 1);
+                        break;
+                    }
+                    (b']', false) => at = self.close(at + 1),
+                    (_, false) => return Err(malformed(at)),
+                }
+            }
+        }
+    }
+
+    /// Reads a member's name at `at` and its colon: how the member is selected, and where its value begins.
+    #[inline]
+    fn key(&mut self, at: usize) -> Result<(Row, usize), JsonError> {
+        if byte(self.doc, at) != b'"' {
+            return Err(malformed(at));
+        }
+        let name = text::scan(self.doc, at + 1).map_err(malformed)?;
+        let colon = skip_blank(self.doc, name.end + 1);
+        if byte(self.doc, colon) != b':' {
+            return Err(malformed(colon));
+        }
+        let value = skip_blank(self.doc, colon + 1);
+        if !self.frame.asks {
+            return Ok((if self.frame.live { Row::OTHER } else { Row::NONE }, value));
+        }
+        let inside = self.doc.get(at + 1..name.end).unwrap_or_default();
+        let row = if name.escaped {
+            self.scratch.key.clear();
+            text::decode_into(inside, &mut self.scratch.key);
+            self.trie.name(&self.scratch.key)
+        } else {
+            self.trie.name(inside)
+        };
+        Ok((row, value))
+    }
+
+    /// How the current element of an array is selected.
+    #[inline]
+    fn element(&self) -> Row {
+        match self.frame {
+            Frame { live: false, .. } => Row::NONE,
+            Frame { asks: false, .. } => Row::OTHER,
+            Frame { index, .. } => self.trie.index(index),
+        }
+    }
+
+    fn literal(&mut self, row: Row, start: usize, word: &[u8], kind: JsonKind) -> Result<usize, JsonError> {
+        let end = start + word.len();
+        if self.doc.get(start..end) != Some(word) {
+            return Err(malformed(start));
+        }
+        self.scalar(row, start..end, kind);
+        Ok(end)
+    }
+
+    #[inline]
+    fn scalar(&mut self, row: Row, span: Range<usize>, kind: JsonKind) {
+        if self.may_complete(row) {
+            self.scalar_completes(row, span, kind);
+        }
+    }
+
+    #[inline(never)]
+    fn scalar_completes(&mut self, row: Row, span: Range<usize>, kind: JsonKind) {
+        self.collect(row);
+        if self.outer.is_none() {
+            self.report(span, kind);
+        }
+    }
+
+    /// A cheap look before [`collect`](Self::collect): most values end here.
+    #[inline]
+    fn may_complete(&self, row: Row) -> bool {
+        row != Row::NONE && (row != Row::OTHER || self.frame.any_completes)
+    }
+
+    /// Adds the fields that a child of this row completes to those of the outer container, or to none.
+    fn collect(&mut self, row: Row) {
+        let Scratch { sets, fields, .. } = &mut *self.scratch;
+        let add = |field: FieldId| {
+            if !fields.contains(&field) {
+                fields.push(field);
+            }
+        };
+        if row == Row::ROOT {
+            self.trie.root().iter().copied().for_each(add);
+        } else {
+            let set = sets.get(sets.len().saturating_sub(self.trie.words())..).unwrap_or_default();
+            self.trie.fields(set, row).for_each(add);
+        }
+    }
+
+    /// Reports the span for each of the collected fields.
+    fn report(&mut self, span: Range<usize>, kind: JsonKind) {
+        let fields = &mut self.scratch.fields;
+        let alone = fields.len() == 1;
+        for (place, field) in fields.drain(..).enumerate() {
+            let share = match place {
+                0 if alone => Share::Alone,
+                0 => Share::First,
+                _ => Share::Further,
+            };
+            (self.sink)(Selected { span: span.clone(), field, kind, share });
+        }
+    }
+
+    fn open(&mut self, row: Row, at: usize, kind: JsonKind) -> Result<(), JsonError> {
+        if self.scratch.frames.len() >= self.depth_max {
+            return Err(JsonError::TooDeep { depth_max: self.depth_max, at });
+        }
+        if self.may_complete(row) {
+            self.collect(row);
+            if self.outer.is_none() && !self.scratch.fields.is_empty() {
+                self.outer = Some(Outer { depth: self.scratch.frames.len(), start: at, kind });
+            }
+        }
+        self.scratch.frames.push(self.frame);
+        let object = kind == JsonKind::Object;
+        self.frame = if self.enter(row) {
+            let sets = &self.scratch.sets;
+            let set = sets.get(sets.len().saturating_sub(self.trie.words())..).unwrap_or_default();
+            Frame {
+                object,
+                live: true,
+                asks: if object { self.trie.asks_names(set) } else { self.trie.asks_indexes(set) },
+                any_completes: self.trie.completes(set, Row::OTHER),
+                index: 0,
+            }
+        } else {
+            Frame { object, ..OUTSIDE }
+        };
+        Ok(())
+    }
+
+    /// Puts the set of a container of this row on top, if any path goes on in it.
+    fn enter(&mut self, row: Row) -> bool {
+        let sets = &mut self.scratch.sets;
+        if row == Row::NONE {
+            return false;
+        }
+        if row == Row::ROOT {
+            sets.extend_from_slice(self.trie.start());
+            return !sets.is_empty();
+        }
+        let parent = sets.len().saturating_sub(self.trie.words());
+        let live = self.trie.push_child(sets, parent, row);
+        if !live {
+            sets.truncate(parent + self.trie.words());
+        }
+        live
+    }
+
+    /// Closes the innermost container, which ends before `end`; gives `end` back.
+    #[inline]
+    fn close(&mut self, end: usize) -> usize {
+        if self.frame.live {
+            let sets = &mut self.scratch.sets;
+            sets.truncate(sets.len().saturating_sub(self.trie.words()));
+        }
+        self.frame = self.scratch.frames.pop().unwrap_or(OUTSIDE);
+        let depth = self.scratch.frames.len();
+        if let Some(outer) = self.outer.take_if(|outer| outer.depth == depth) {
+            self.report(outer.start..end, outer.kind);
+        }
+        end
+    }
+}
+
+#[inline]
+fn byte(doc: &[u8], at: usize) -> u8 {
+    // No value and no punctuation is a zero byte.
+    doc.get(at).copied().unwrap_or(0)
+}
+
+/// The first place from `at` on that is not white space.
+#[inline]
+fn skip_blank(doc: &[u8], mut at: usize) -> usize {
+    while matches!(byte(doc, at), b' ' | b'\n' | b'\r' | b'\t') {
+        at += 1;
+    }
+    at
+}
+
+fn malformed(at: usize) -> JsonError {
+    JsonError::Malformed { at }
+}
