@@ -130,12 +130,7 @@ pub fn check_request(frame: &[u8]) -> Result<Request, GuardError> {
 /// # Errors
 ///
 /// [`GuardError`]; also when it answers another request.
-pub fn check_response(
-    api: ApiKey,
-    version: i16,
-    correlation_id: i32,
-    frame: &[u8],
-) -> Result<Response, GuardError> {
+pub fn check_response(api: ApiKey, version: i16, correlation_id: i32, frame: &[u8]) -> Result<Response, GuardError> {
     let schemas = schemas(api, version)?;
     let found = frame.first_chunk::<CORRELATION_ID_BYTES>().ok_or(GuardError::TooShort { bytes: frame.len() })?;
     let found = i32::from_be_bytes(*found);

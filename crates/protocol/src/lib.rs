@@ -21,6 +21,10 @@ mod splice;
 mod varint;
 
 pub use crate::api::{ApiKey, PRODUCE_ADVERTISED_MIN};
+pub use crate::envelope::{
+    FetchPartition, FetchRefusal, FetchRequest, FetchResponse, FetchTopic, FetchedPartition, FetchedTopic,
+    NodeEndpoint, ProducePartition, ProduceRequest, ProduceTopic, TopicKey, TopicRef, fetch_error_response,
+};
 pub use crate::frame::{FrameError, FrameReader};
 pub use crate::guard::{
     Fault, FieldPath, GuardError, Request, RequestPrefix, Response, check_request, check_response, limits,

@@ -172,8 +172,20 @@ pub(crate) fn size_min(kind: Kind, version: i16, flexible: bool) -> usize {
         Kind::Int32 => 4,
         Kind::Int64 | Kind::Float64 => 8,
         Kind::Uuid => 16,
-        Kind::String => if flexible { 1 } else { 2 },
-        Kind::Bytes | Kind::Records | Kind::Array(_) => if flexible { 1 } else { 4 },
+        Kind::String => {
+            if flexible {
+                1
+            } else {
+                2
+            }
+        }
+        Kind::Bytes | Kind::Records | Kind::Array(_) => {
+            if flexible {
+                1
+            } else {
+                4
+            }
+        }
         Kind::Struct(fields) => struct_size_min(fields, version, flexible),
     }
 }
@@ -182,9 +194,9 @@ fn struct_size_min(fields: &[Field], version: i16, flexible: bool) -> usize {
     let own: usize = fields
         .iter()
         .filter(|field| field.tag.is_none() && field.versions.contain(version))
-        .map(|field| match field.kind {
-            Kind::Struct(_) if field.nullable.contain(version) => 1,
-            kind => size_min(kind, version, flexible),
+        .map(|field| {
+            let is_marked = matches!(field.kind, Kind::Struct(_)) && field.nullable.contain(version);
+            if is_marked { 1 } else { size_min(field.kind, version, flexible) }
         })
         .sum();
     own + usize::from(flexible)

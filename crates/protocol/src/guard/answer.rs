@@ -36,7 +36,10 @@ pub fn unsupported_version_response(api_key: i16, version: i16, correlation_id: 
         return None;
     }
     let is_error = |field: &Field| {
-        field.name == ERROR_CODE && matches!(field.kind, Kind::Int16) && field.tag.is_none() && field.versions.contain(version)
+        field.name == ERROR_CODE
+            && matches!(field.kind, Kind::Int16)
+            && field.tag.is_none()
+            && field.versions.contain(version)
     };
     let error = response.fields.iter().find(|field| is_error(field))?;
     let flexible = response.flexible.contain(version);

@@ -82,8 +82,17 @@ pub(crate) struct TagPrefix {
 
 impl Value<'_> {
     fn chunk<const N: usize>(&self) -> [u8; N] {
-        let content = self.content.clone().unwrap_or_default();
-        self.frame.get(content).and_then(|bytes| bytes.first_chunk::<N>()).copied().unwrap_or([0; N])
+        self.bytes().first_chunk::<N>().copied().unwrap_or([0; N])
+    }
+
+    /// The bytes without their length; empty for null.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.content.clone().and_then(|content| self.frame.get(content)).unwrap_or_default()
+    }
+
+    /// The bytes of the whole field.
+    pub(crate) fn encoded(&self) -> &[u8] {
+        self.frame.get(self.whole.clone()).unwrap_or_default()
     }
 
     /// An `int8` field; 0 for anything else.
@@ -159,18 +168,19 @@ impl<'a, 'v, V: Visitor> Walk<'a, 'v, V> {
     }
 
     fn field(&mut self, field: &'static Field) -> Result<(), Failure> {
-        match field.kind {
-            Kind::Array(element) => self.array(field, *element),
-            // Only a struct that stands in the fields has a marker; a tagged one is simply left out.
-            Kind::Struct(_) if field.tag.is_none() && field.nullable.contain(self.version) => {
-                match self.reader.int8().map_err(|fault| self.failure(fault))? {
-                    -1 => Ok(()),
-                    1 => self.value(field, field.kind, false),
-                    _ => Err(self.failure(Fault::Marker)),
-                }
-            }
-            kind => self.value(field, kind, field.nullable.contain(self.version)),
+        if let Kind::Array(element) = field.kind {
+            return self.array(field, *element);
         }
+        let nullable = field.nullable.contain(self.version);
+        // Only a struct that stands in the fields has a marker; a tagged one is simply left out.
+        if nullable && field.tag.is_none() && matches!(field.kind, Kind::Struct(_)) {
+            return match self.reader.int8().map_err(|fault| self.failure(fault))? {
+                -1 => Ok(()),
+                1 => self.value(field, field.kind, false),
+                _ => Err(self.failure(Fault::Marker)),
+            };
+        }
+        self.value(field, field.kind, nullable)
     }
 
     fn array(&mut self, field: &'static Field, element: Kind) -> Result<(), Failure> {
