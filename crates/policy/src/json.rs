@@ -22,6 +22,7 @@
 //! ```
 
 mod block;
+pub(crate) mod meet;
 mod number;
 mod path;
 pub(crate) mod text;

@@ -4,7 +4,7 @@ use weir_yaml::Problems;
 
 use super::{Field, FieldAction, FieldTarget, Rule, same_transform};
 use crate::access::AccessTable;
-use crate::json::FieldTrie;
+use crate::json::meet::plainly_meet;
 use crate::pattern::{Overlap, Pattern, is_internal_topic};
 use crate::rules::Direction;
 
@@ -48,7 +48,7 @@ fn can_meet(left: &Field, right: &Field) -> bool {
         return false;
     }
     match (&left.target, &right.target) {
-        (FieldTarget::Path(a), FieldTarget::Path(b)) => FieldTrie::may_meet(a, b),
+        (FieldTarget::Path(a), FieldTarget::Path(b)) => plainly_meet(a, b),
         (FieldTarget::Header(a), FieldTarget::Header(b)) => a == b,
         (FieldTarget::Key, FieldTarget::Key) => true,
         (FieldTarget::Path(_) | FieldTarget::Header(_) | FieldTarget::Key, _) => false,
