@@ -99,8 +99,8 @@ impl FrameReader {
     /// Bytes still missing of the oldest incomplete frame; 0 when there is none, or when its size is not known yet or not acceptable.
     #[must_use]
     pub fn missing(&self) -> usize {
-        let size = self.announced().and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
-        SIZE_BYTES.saturating_add(size).saturating_sub(self.buffer.len())
+        let size = self.announced().and_then(|size| usize::try_from(size).ok());
+        size.map_or(0, |size| SIZE_BYTES.saturating_add(size).saturating_sub(self.buffer.len()))
     }
 
     /// Whether no byte of a frame waits here.

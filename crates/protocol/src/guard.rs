@@ -21,6 +21,8 @@ mod duplicates;
 mod fault;
 pub mod limits;
 mod reader;
+#[cfg(test)]
+mod tests;
 pub(crate) mod walk;
 
 use std::ops::Range;

@@ -273,3 +273,119 @@ static ONE_BYTE_VARINTS: [u8; 128] = {
     }
     bytes
 };
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Edits in the order in which they are made: a span and what comes in its place.
+    fn check(frame: &str, edits: &[(Range<usize>, &'static str)], expected: &str) {
+        let mut splices = Splices::default();
+        for (range, with) in edits {
+            splices.replace(range.clone(), Bytes::from_static(with.as_bytes()));
+        }
+        let segments = splices.apply(Bytes::copy_from_slice(frame.as_bytes()));
+        assert_eq!(segments.to_bytes(), expected.as_bytes());
+        assert_eq!(segments.len(), expected.len());
+        assert_eq!(segments.iter().map(Bytes::len).sum::<usize>(), expected.len());
+    }
+
+    #[test]
+    fn applies_edits_in_any_order() {
+        check("0123456789", &[], "0123456789");
+        check("0123456789", &[(2..4, "xyz"), (6..6, "in"), (8..10, "")], "01xyz45in67");
+        check("0123456789", &[(8..10, ""), (6..6, "in"), (2..4, "xyz")], "01xyz45in67");
+        check("0123456789", &[(0..10, "")], "");
+        check("0123456789", &[(10..10, "end"), (0..0, "start")], "start0123456789end");
+    }
+
+    #[test]
+    fn outer_edit_wins_over_what_is_inside_it() {
+        check("0123456789", &[(3..4, "x"), (2..6, ""), (5..6, "y")], "016789");
+        check("0123456789", &[(2..6, ""), (3..4, "x"), (4..4, "y")], "016789");
+        check("0123456789", &[(3..3, "a"), (4..5, "b"), (7..8, "c"), (2..6, "")], "016c89");
+    }
+
+    #[test]
+    fn later_of_two_equal_edits_wins() {
+        check("0123456789", &[(3..4, "x"), (3..4, "y")], "012y456789");
+    }
+
+    #[test]
+    fn insertions_keep_their_order_and_stand_beside_replacements() {
+        check("0123", &[(2..2, "a"), (2..2, "b"), (2..3, "X")], "01abX3");
+        check("0123", &[(2..3, "X"), (2..2, "a"), (2..2, "b"), (3..3, "c")], "01abXc3");
+        check("0123", &[(1..2, "X"), (2..2, "a")], "0Xa23");
+    }
+
+    #[test]
+    fn merges_as_if_made_afterwards() {
+        let mut first = Splices::default();
+        first.replace(1..2, Bytes::from_static(b"first"));
+        first.remove(4..5);
+        let mut second = Splices::default();
+        second.replace(1..2, Bytes::from_static(b"second"));
+        second.insert(3, Bytes::from_static(b"+"));
+        first.merge(second);
+        assert_eq!(first.apply(Bytes::from_static(b"0123456")).to_bytes(), &b"0second2+356"[..]);
+    }
+
+    #[test]
+    fn untouched_frame_is_not_copied() {
+        let frame = Bytes::from(vec![7; 100]);
+        let segments = Splices::default().apply(frame.clone());
+        assert_eq!(segments.to_bytes().as_ptr(), frame.as_ptr());
+    }
+
+    #[test]
+    fn shows_lengths_and_no_bytes() {
+        let mut splices = Splices::default();
+        splices.replace(1..3, Bytes::from_static(b"secret"));
+        assert_eq!(format!("{splices:?}"), "[Splice { range: 1..3, with: 6 }]");
+        let segments = splices.apply(Bytes::from_static(b"0123"));
+        assert_eq!(format!("{segments:?}"), "Segments { parts: 3, len: 8 }");
+    }
+
+    #[test]
+    fn writes_strings_in_both_encodings() {
+        assert_eq!(classic_string("ab"), &[0, 2, b'a', b'b'][..]);
+        assert_eq!(compact_string("ab"), &[3, b'a', b'b'][..]);
+        assert_eq!(compact_string(&"x".repeat(127))[..2], [0x80, 1]);
+        assert_eq!(classic_string(&"\u{fc}".repeat(20_000)).len(), 2 + 32_766, "cut in front of half a character");
+    }
+
+    proptest! {
+        #[test]
+        fn varints_are_shortest_and_read_back(value in any::<u32>(), shift in 0..32_u32) {
+            let value = value >> shift;
+            let bytes = unsigned_varint(value);
+            let bits = (u32::BITS - value.leading_zeros()).max(1);
+            prop_assert_eq!(bytes.len(), usize::try_from(bits.div_ceil(7)).unwrap());
+            let read = bytes.iter().rev().fold(0_u64, |number, byte| number << 7 | u64::from(byte & 0x7f));
+            prop_assert_eq!(read, u64::from(value));
+        }
+
+        #[test]
+        fn disjoint_edits_come_out_alike_in_any_order(
+            cuts in prop::collection::btree_set(0..200_usize, 0..20),
+            keys in prop::collection::vec(any::<u32>(), 20),
+        ) {
+            let frame: Vec<u8> = (0..200).collect();
+            let cuts: Vec<usize> = cuts.into_iter().collect();
+            let spans: Vec<Range<usize>> = cuts.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect();
+            let mut expected = frame.clone();
+            for span in spans.iter().rev() {
+                expected.splice(span.clone(), *b"new");
+            }
+            let mut order: Vec<usize> = (0..spans.len()).collect();
+            order.sort_by_key(|at| keys[*at]);
+            let mut splices = Splices::default();
+            for at in order {
+                splices.replace(spans[at].clone(), Bytes::from_static(b"new"));
+            }
+            prop_assert_eq!(&splices.apply(Bytes::from(frame)).to_bytes()[..], &expected[..]);
+        }
+    }
+}
