@@ -89,7 +89,7 @@ struct Maker<'a> {
     version: i16,
     flexible: bool,
     /// Makes every number, name and id different, so that nothing stands in a message twice and no field is at its default.
-    serial: u8,
+    serial: u16,
 }
 
 impl Maker<'_> {
@@ -100,7 +100,7 @@ impl Maker<'_> {
         first % end
     }
 
-    fn next_serial(&mut self) -> u8 {
+    fn next_serial(&mut self) -> u16 {
         self.serial = self.serial.wrapping_add(1);
         self.serial
     }
@@ -139,17 +139,20 @@ impl Maker<'_> {
                 made.both(|to| to.put_i8(1));
                 self.value(field.kind, made);
             }
+            // False would be the default.
+            Kind::Bool if field.tag.is_some() => made.both(|to| to.put_u8(1)),
             kind => self.value(kind, made),
         }
     }
 
     fn value(&mut self, kind: Kind, made: &mut Made) {
         let serial = self.next_serial();
+        let low = u8::try_from(serial % 255 + 1).unwrap();
         let name = format!("n\u{fc}mber-{serial}");
         match kind {
-            Kind::Bool => made.both(|to| to.put_u8(serial % 2)),
-            Kind::Int8 => made.both(|to| to.put_u8(serial)),
-            Kind::Int16 | Kind::Uint16 => made.both(|to| to.put_u16(u16::from(serial) << 4)),
+            Kind::Bool => made.both(|to| to.put_u8(u8::from(serial % 2 == 1))),
+            Kind::Int8 => made.both(|to| to.put_u8(low)),
+            Kind::Int16 | Kind::Uint16 => made.both(|to| to.put_u16(serial)),
             Kind::Int32 => made.both(|to| to.put_u32(u32::from(serial) << 8)),
             Kind::Int64 => made.both(|to| to.put_u64(u64::from(serial) << 40)),
             Kind::Float64 => made.both(|to| to.put_f64(f64::from(serial))),
@@ -161,7 +164,7 @@ impl Maker<'_> {
             Kind::Bytes | Kind::Records => {
                 let length = usize::from(self.pick(200));
                 self.length(length, false, made);
-                made.both(|to| to.put_bytes(serial, length));
+                made.both(|to| to.put_bytes(low, length));
             }
             Kind::Struct(fields) => self.fields(fields, made),
             Kind::Array(_) => panic!("the schema language has no array of arrays"),
