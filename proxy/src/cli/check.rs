@@ -1,0 +1,57 @@
+//! `weir check`: every problem of a configuration and its policies at once, each with its place and its cure.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use weir_policy::PolicySet;
+use weir_yaml::Problems;
+
+use crate::config::{self, Config, Surroundings};
+
+/// Arguments of `weir check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 no errors, 1 errors (with --strict also warnings), 2 wrong usage.\n\n\
+                  Examples:\n  weir check\n  weir check --strict --config /etc/weir/weir.yaml")]
+pub struct CheckArgs {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = "weir.yaml")]
+    pub config: PathBuf,
+    /// Let warnings count as errors.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Checks and reports to `out`.
+pub fn run(args: &CheckArgs, out: &mut impl Write) -> ExitCode {
+    match check(args, &Surroundings::of_process(), out) {
+        Ok(true) => ExitCode::SUCCESS,
+        // Whoever closed the output does not read this either.
+        Ok(false) | Err(_) => ExitCode::from(super::EXIT_ERRORS),
+    }
+}
+
+/// Whether the configuration may be used.
+fn check(args: &CheckArgs, surroundings: &Surroundings<'_>, out: &mut impl Write) -> io::Result<bool> {
+    let mut problems = Problems::default();
+    let loaded = config::load_and_compile(&args.config, surroundings, &mut problems);
+    problems.sort();
+    write!(out, "{problems}")?;
+    let good = loaded.is_some() && problems.errors() == 0 && !(args.strict && problems.warnings() > 0);
+    if let (true, true, Some((config, policies))) = (good, problems.is_empty(), &loaded) {
+        writeln!(out, "{}: no problems: {}", args.config.display(), summary(config, policies))?;
+    }
+    Ok(good)
+}
+
+/// What a good configuration amounts to, in a line.
+fn summary(config: &Config, policies: &PolicySet) -> String {
+    [
+        super::count(config.listeners.len(), "listener"),
+        super::count(config.identity.issuers.len(), "issuer"),
+        super::count(config.policies.len(), "policy file"),
+        super::count(policies.rule_count(), "rule"),
+        super::count(policies.test_count(), "test"),
+    ]
+    .join(", ")
+}

@@ -1,0 +1,200 @@
+//! `identity`: who issues tokens, and how they are judged.
+
+use std::time::Duration;
+
+use weir_authn::{Algorithm, ClaimPath, Identity, IdentityError, IssuerConfig, JWKS_BYTES_MAX, Jwks};
+use weir_yaml::{MapReader, Node, Place, Problems, Value};
+
+use super::{Loader, files, limits, unsupported};
+
+/// The issuers of tokens and how their tokens are judged.
+#[derive(Debug, Clone)]
+pub struct IdentityConfig {
+    /// May be empty when no listener asks for tokens.
+    pub issuers: Vec<IssuerConfig>,
+    /// How far an issuer's clock may be off.
+    pub clock_skew: Duration,
+    /// How long a session may last; clients are told the shorter of this and what is left of their token.
+    pub session_max: Duration,
+}
+
+impl IdentityConfig {
+    /// What verifies tokens.
+    ///
+    /// # Errors
+    ///
+    /// None for a loaded configuration: loading tried it.
+    pub fn build(&self) -> Result<Identity, IdentityError> {
+        Identity::new(self.issuers.clone(), self.clock_skew, self.session_max)
+    }
+}
+
+impl Loader<'_> {
+    pub(super) fn identity(&self, node: Option<&Node>, problems: &mut Problems) -> Option<IdentityConfig> {
+        let Some(node) = node else {
+            return Some(IdentityConfig { issuers: Vec::new(), clock_skew: CLOCK_SKEW, session_max: SESSION_MAX });
+        };
+        let mut map = MapReader::new(node, "identity", problems)?;
+        let clock_skew = match map.take("clock_skew") {
+            Some(node) => read_clock_skew(node, problems),
+            None => Some(CLOCK_SKEW),
+        };
+        let session_max = limits::duration(map.take("session_max"), "session_max", SESSION_MAX, problems);
+        unsupported::key(&mut map, "users", "identity.users", "this build takes tokens only", problems);
+        unsupported::key(&mut map, "revoked", "identity.revoked", "remove the principal from the policies", problems);
+        let issuers = match map.take("issuers") {
+            Some(node) => self.issuers(node, problems),
+            None => Some(Vec::new()),
+        };
+        map.finish(problems);
+        Some(IdentityConfig { issuers: issuers?, clock_skew: clock_skew?, session_max: session_max? })
+    }
+
+    fn issuers(&self, node: &Node, problems: &mut Problems) -> Option<Vec<IssuerConfig>> {
+        let items = node.as_list("issuers", problems)?;
+        let mut names: Vec<String> = Vec::new();
+        let read: Vec<Option<IssuerConfig>> =
+            items.iter().map(|item| self.issuer(item, &mut names, problems)).collect();
+        read.into_iter().collect()
+    }
+
+    /// Reads one issuer; `names` are those of the issuers before it, also of those that were refused.
+    fn issuer(&self, node: &Node, names: &mut Vec<String>, problems: &mut Problems) -> Option<IssuerConfig> {
+        let mut map = MapReader::new(node, "an issuer", problems)?;
+        let issuer_node = map.required("issuer", "the `iss` of its tokens", problems);
+        let issuer = issuer_node.and_then(|node| read_text("issuer", node, problems).map(|text| (text, &node.place)));
+        if let Some((name, place)) = &issuer {
+            if names.contains(name) {
+                let cure = "one entry each: which of them should judge a token?";
+                problems.error(*place, format!("issuer `{name}` is configured twice"), cure);
+            }
+            names.push(name.clone());
+        }
+        let cure = "a token for any service of this issuer would be accepted; add  audience: [kafka]";
+        let audience = map.required("audience", cure, problems).and_then(|node| read_audience(node, problems));
+        let jwks_node = map.required("jwks", "where its public keys are:  jwks: { file: jwks.json }", problems);
+        let jwks = jwks_node.and_then(|node| self.jwks(node, problems));
+        let algorithms = match map.take("algorithms") {
+            Some(node) => read_algorithms(node, problems),
+            None => Some(vec![Algorithm::RS256, Algorithm::ES256]),
+        };
+        let principal_path = read_path(map.take("principal"), "principal", "sub", problems);
+        let groups_path = read_path(map.take("groups"), "groups", "groups", problems);
+        map.finish(problems);
+        let config = IssuerConfig {
+            issuer: issuer?.0,
+            audience: audience?,
+            algorithms: algorithms?,
+            principal_path: principal_path?,
+            groups_path: groups_path?,
+            jwks: jwks?,
+        };
+        try_issuer(&config, &jwks_node?.place, problems);
+        Some(config)
+    }
+
+    fn jwks(&self, node: &Node, problems: &mut Problems) -> Option<Jwks> {
+        let cure = "download the key set and name it:  jwks: { file: jwks.json }";
+        if matches!(&node.value, Value::String(text) if text == "discover") {
+            unsupported::value(&node.place, "jwks: discover", cure, problems);
+            return None;
+        }
+        let mut map = MapReader::new(node, "jwks", problems)?;
+        let url = unsupported::key(&mut map, "url", "jwks.url", cure, problems);
+        let file = if url { map.take("file") } else { map.required("file", cure, problems) };
+        map.finish(problems);
+        let file = file?;
+        let name = file.as_str("jwks.file", problems)?;
+        let text = match files::read_text(&self.base.join(name), JWKS_BYTES_MAX) {
+            Ok(text) => text,
+            Err(reason) => {
+                let cure = "save the issuer's key set (its `jwks_uri`) there";
+                problems.error(&file.place, format!("cannot read the key set `{name}`: {reason}"), cure);
+                return None;
+            }
+        };
+        match Jwks::parse(&text) {
+            Ok(jwks) => Some(jwks),
+            Err(error) => {
+                problems.error(&file.place, format!("key set `{name}`: {error}"), "");
+                None
+            }
+        }
+    }
+}
+
+fn read_text(what: &str, node: &Node, problems: &mut Problems) -> Option<String> {
+    let text = node.as_str(what, problems)?;
+    if text.is_empty() {
+        problems.error(&node.place, format!("`{what}` is empty"), "");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn read_audience(node: &Node, problems: &mut Problems) -> Option<Vec<String>> {
+    let items = node.as_list("audience", problems)?;
+    if items.is_empty() {
+        let cure = "a token for any service of this issuer would be accepted; as in  audience: [kafka]";
+        problems.error(&node.place, "`audience` is empty", cure);
+        return None;
+    }
+    let audience: Vec<Option<String>> = items.iter().map(|item| read_text("audience", item, problems)).collect();
+    audience.into_iter().collect()
+}
+
+fn read_algorithms(node: &Node, problems: &mut Problems) -> Option<Vec<Algorithm>> {
+    let items = node.as_list("algorithms", problems)?;
+    if items.is_empty() {
+        problems.error(
+            &node.place,
+            "`algorithms` is empty, so no token could be accepted",
+            "leave it out to have RS256 and ES256",
+        );
+        return None;
+    }
+    let mut algorithm = |item: &Node| {
+        let name = item.as_str("algorithms", problems)?;
+        let read = name.parse::<Algorithm>();
+        if let Err(error) = &read {
+            problems.error(&item.place, "this algorithm is refused", error.to_string());
+        }
+        read.ok()
+    };
+    let algorithms: Vec<Option<Algorithm>> = items.iter().map(&mut algorithm).collect();
+    algorithms.into_iter().collect()
+}
+
+fn read_path(node: Option<&Node>, what: &str, default: &str, problems: &mut Problems) -> Option<String> {
+    let Some(node) = node else { return Some(default.to_owned()) };
+    let path = node.as_str(what, problems)?;
+    if ClaimPath::parse(path).is_none() {
+        problems.error(
+            &node.place,
+            format!("`{what}` is not a path into the claims"),
+            "names with dots between, as in  realm_access.roles",
+        );
+        return None;
+    }
+    Some(path.to_owned())
+}
+
+fn read_clock_skew(node: &Node, problems: &mut Problems) -> Option<Duration> {
+    let skew = node.as_duration("clock_skew", problems)?;
+    if skew > CLOCK_SKEW_SANE {
+        problems.warning(&node.place, "`clock_skew` is more than 5 minutes", "expired tokens are accepted for as long");
+    }
+    Some(skew)
+}
+
+/// Lets `weir_authn` judge the issuer; what was not reported yet is that no key fits.
+fn try_issuer(config: &IssuerConfig, place: &Place, problems: &mut Problems) {
+    if let Err(error) = Identity::new(vec![config.clone()], CLOCK_SKEW, SESSION_MAX) {
+        problems.error(place, error.to_string(), "");
+    }
+}
+
+const CLOCK_SKEW: Duration = Duration::from_secs(30);
+/// Clocks that are set by the network differ by less.
+const CLOCK_SKEW_SANE: Duration = Duration::from_secs(300);
+const SESSION_MAX: Duration = Duration::from_secs(3600);
