@@ -1,2 +1,167 @@
-//! placeholder
-fn main() {}
+#![doc = include_str!("../README.md")]
+
+mod client;
+mod error;
+mod screen;
+mod stage;
+
+use std::env;
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+
+use crate::client::Delivery;
+use crate::error::DemoError;
+use crate::screen::{Screen, compare};
+use crate::stage::{Stage, TOPIC};
+
+/// Shows weir at work in front of an embedded broker. Every line is read back from the broker, a consumer or the log.
+#[derive(Debug, Parser)]
+#[command(name = "weir-demo", version)]
+struct Arguments {
+    /// The weir binary; the one beside this program if not given.
+    #[arg(long, value_name = "PATH")]
+    weir: Option<PathBuf>,
+    /// The policy weir works with; `none` has access and no rule, and shows clear text.
+    #[arg(long, value_enum, default_value_t = Policy::Payments)]
+    policy: Policy,
+    /// Stay up afterwards, for your own clients, until Enter.
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Policy {
+    Payments,
+    None,
+}
+
+impl Policy {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Payments => include_str!("../policies/payments.yaml"),
+            Self::None => include_str!("../policies/none.yaml"),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Payments => "policies/payments.yaml",
+            Self::None => "none: access, and not one rule",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With no terminal left there is nobody to tell.
+            drop(writeln!(io::stderr().lock(), "weir-demo: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), DemoError> {
+    let started = Instant::now();
+    let weir = match &arguments.weir {
+        Some(path) => path.clone(),
+        None => beside_this_program()?,
+    };
+    let stage = Stage::build(&weir, arguments.policy.text(), arguments.keep)?;
+    let mut screen = Screen::default();
+    let (broker, front, policy) = (stage.broker(), stage.bootstrap(), arguments.policy.name());
+    screen.line(&format!("weir demo    broker {broker} (embedded) · weir {front} in front of it · policy {policy}"))?;
+    screen.line("")?;
+    one_order(&stage, &mut screen)?;
+    one_card_code(&stage, &mut screen)?;
+    one_expired_token(&stage, &mut screen)?;
+    the_log(&stage, &mut screen)?;
+    screen.line("")?;
+    let (ready, whole) = (stage.ready_after().as_millis(), started.elapsed().as_secs_f32());
+    screen.line(&format!("weir was ready after {ready} ms; the whole demonstration took {whole:.1} s"))?;
+    if arguments.keep {
+        keep(&stage, &screen)?;
+    }
+    stage.close()
+}
+
+/// An order is sent, stored and received by two groups.
+fn one_order(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
+    screen.step("checkout sends", ORDER, "")?;
+    let offset = match client::send(&stage.door("checkout")?, TOPIC, ORDER)? {
+        Delivery::Stored { offset } => offset,
+        Delivery::Refused { error } => return screen.more("", &format!("refused: {error}"), ""),
+    };
+    let stored = client::receive(&stage.back_door(), "demo-broker", TOPIC, offset)?;
+    screen.more("the broker stored", &stored, &compare(ORDER, &stored))?;
+    for (at, group) in ["analytics", "fraud-desk"].into_iter().enumerate() {
+        let received = client::receive(&stage.door(group)?, &format!("demo-{group}"), TOPIC, offset)?;
+        let (label, note) = (format!("{group} receives"), compare(ORDER, &received));
+        if at == 0 { screen.step(&label, &received, &note)? } else { screen.more(&label, &received, &note)? }
+    }
+    Ok(())
+}
+
+/// An order that must not be stored at all.
+fn one_card_code(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
+    screen.step("checkout sends", CARD_CODE, "")?;
+    match client::send(&stage.door("checkout")?, TOPIC, CARD_CODE)? {
+        Delivery::Refused { error } => screen.more("the client was told", &error, "refused")?,
+        Delivery::Stored { offset } => {
+            let stored = client::receive(&stage.back_door(), "demo-broker", TOPIC, offset)?;
+            screen.more("the broker stored", &stored, &compare(CARD_CODE, &stored))?;
+        }
+    }
+    let count = client::count(&stage.back_door(), TOPIC)?;
+    screen.more("the broker holds", &format!("{count} record{}", if count == 1 { "" } else { "s" }), "")
+}
+
+fn one_expired_token(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
+    let door = stage.expired_door("checkout", Duration::from_secs(180))?;
+    screen.step("checkout logs in", "with a token that expired 3 minutes ago", "")?;
+    match client::refusal(&door, TOPIC)? {
+        Some(error) => screen.more("the client was told", &error, "refused"),
+        None => screen.more("the client", "is logged in", ""),
+    }
+}
+
+fn the_log(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
+    for words in [["audit", "query"], ["audit", "verify"]] {
+        let command = format!("weir {}", words.join(" "));
+        let finished = stage.verb(&words)?;
+        if !finished.status.success() {
+            let output = format!("{}{}", finished.stdout, finished.stderr);
+            return Err(DemoError::Verb { command, status: finished.status, output });
+        }
+        screen.step(&command, "", "")?;
+        screen.output(&finished.stdout)?;
+    }
+    Ok(())
+}
+
+/// Leaves everything up until Enter.
+fn keep(stage: &Stage, screen: &Screen) -> Result<(), DemoError> {
+    let Some(visitors) = stage.visitors() else { return Ok(()) };
+    screen.line("")?;
+    screen.line(&format!("try it     kcat -b {visitors} -C -e -t {TOPIC}      (no token: in the group analytics)"))?;
+    screen.line(&format!("metrics    http://{}/metrics", stage.metrics()))?;
+    screen.line("Enter ends it")?;
+    io::stdin().lock().read_line(&mut String::new()).map_err(DemoError::io("read the terminal"))?;
+    Ok(())
+}
+
+fn beside_this_program() -> Result<PathBuf, DemoError> {
+    let program = env::current_exe().map_err(DemoError::io("find this program"))?;
+    Ok(program.with_file_name("weir"))
+}
+
+/// A well-known test number of a card network, and an address that cannot exist.
+const ORDER: &str = r#"{"order":17,"card":{"number":"4111111111111111"},"email":"ada@example.com"}"#;
+
+const CARD_CODE: &str = r#"{"order":18,"card":{"number":"4111111111111111","cvv":"737"},"email":"ada@example.com"}"#;
