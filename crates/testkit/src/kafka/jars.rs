@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 use std::{env, thread};
 
@@ -20,6 +20,15 @@ pub const TOOLS_VERSION: &str = "4.3.1";
 /// When Java or Maven is missing, or Maven cannot resolve the artifacts.
 pub fn broker() -> Result<PathBuf, Error> {
     resolve("kafka", BROKER_VERSION, &["kafka_2.13"])
+}
+
+/// The folder with Kafka's own message definitions of [`BROKER_VERSION`], `ProduceRequest.json` and its like: what the
+/// guard's schema table is generated from.
+///
+/// # Errors
+/// As [`broker`].
+pub fn messages() -> Result<PathBuf, Error> {
+    Ok(broker()?.join(MESSAGES))
 }
 
 /// The folder with the jars of the command line tools. Downloads them the first time.
@@ -43,13 +52,16 @@ pub(crate) const CURE: &str =
 
 /// `slf4j-simple`: without a binding, a broker that refuses its configuration dies silently.
 const SLF4J_VERSION: &str = "1.7.36";
+/// Part of the folder's name, so that a change of what is in it is a new folder.
+const LAYOUT: &str = "1";
+const MESSAGES: &str = "common/message";
 const MAVEN_GOAL: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 /// 43 MB over a slow line.
 const DOWNLOAD_WITHIN: Duration = Duration::from_secs(900);
 
 fn resolve(name: &str, version: &str, artifacts: &[&str]) -> Result<PathBuf, Error> {
     let cache = cache_dir()?;
-    let target = cache.join(format!("{name}-{version}-slf4j-{SLF4J_VERSION}"));
+    let target = cache.join(format!("{name}-{version}-{LAYOUT}"));
     if target.is_dir() {
         return Ok(target);
     }
@@ -92,18 +104,24 @@ fn download(work: &Path, version: &str, artifacts: &[&str]) -> Result<(), Error>
     maven.args(["-q", "-B", MAVEN_GOAL, "-DincludeScope=runtime"]);
     maven.arg(format!("-DoutputDirectory={}", work.join("jars").display())).arg("-f").arg(&file);
     maven.current_dir(work);
-    need("mvn")?;
-    need("java")?;
+    for program in ["mvn", "java", "jar"] {
+        need(program)?;
+    }
     child::run(&mut maven, "mvn dependency:copy-dependencies", &[], DOWNLOAD_WITHIN)?
         .success(&format!("the download of Apache Kafka {version} by Maven"))?;
+    let mut extract = Command::new("jar");
+    extract.current_dir(work.join("jars")).arg("-xf").arg(format!("kafka-clients-{version}.jar")).arg(MESSAGES);
+    child::run(&mut extract, "jar", &[], DOWNLOAD_WITHIN)?.success("the extraction of Kafka's message definitions")?;
     Ok(())
 }
 
-/// Fails with the cure when `program` cannot be started.
+/// Fails with the cure when `program` is not on the path.
 pub(crate) fn need(program: &str) -> Result<(), Error> {
-    let status =
-        Command::new(program).arg("-version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.map(|_| ()).map_err(Error::spawn(program, CURE))
+    let path = env::var_os("PATH").unwrap_or_default();
+    if env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+        return Ok(());
+    }
+    Err(Error::Missing { what: format!("the program `{program}`"), cure: CURE.into() })
 }
 
 fn cache_dir() -> Result<PathBuf, Error> {

@@ -1,0 +1,71 @@
+# Every task of this repository. `./justw TASK` gets first what a task needs; `just TASK` expects it to be there.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# The end-to-end tests start brokers: two at a time are enough for two cores.
+export RUST_TEST_THREADS := env("RUST_TEST_THREADS", "2")
+export RUST_BACKTRACE := env("RUST_BACKTRACE", "0")
+
+# Packages whose tests start other processes: brokers, namespaces, the built binary.
+outside := "--package weir --package weir-testkit --package weir-demo"
+inside := "--workspace --exclude weir --exclude weir-testkit --exclude weir-demo"
+
+[private]
+default:
+    @just --list --unsorted
+
+# See weir at work on this machine: an embedded broker, weir in front of it, four clients
+demo *arguments:
+    cargo build --locked --quiet --package weir --package weir-demo
+    "${CARGO_TARGET_DIR:-target}/debug/weir-demo" {{arguments}}
+
+# Everything that must hold, part by part, with the time of each
+test:
+    tools/parts fmt-check clippy deny unit e2e doc
+
+# Formatting and lints
+lint: fmt-check clippy
+
+# Format the code
+fmt:
+    cargo fmt --all
+
+[private]
+fmt-check:
+    cargo fmt --all --check
+
+[private]
+clippy:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Tests that need nothing but this process
+unit:
+    cargo test --locked {{inside}}
+    cargo test --locked --package weir --bins
+
+# Tests against a real Apache Kafka, in network namespaces and with the built binary
+e2e *arguments:
+    cargo build --locked --package weir
+    cargo test --locked {{outside}} --lib --bins --tests {{arguments}}
+
+# Micro-benchmarks of the record path
+bench *arguments:
+    cargo bench --locked --package weir-benches {{arguments}}
+
+# Licences, sources and banned crates of all dependencies
+deny:
+    cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+# Write the guard's schema table again from Kafka's own message definitions
+schema:
+    cargo build --locked --quiet --package weir-testkit --bins
+    messages=$("${CARGO_TARGET_DIR:-target}/debug/kafka-jars" messages) && \
+      "${CARGO_TARGET_DIR:-target}/debug/schema-gen" "$messages" crates/protocol/src/schema/table.rs
+
+# Documentation of all crates, without a warning
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+# Remove what was built; the downloads and RocksDB stay
+clean:
+    cargo clean
