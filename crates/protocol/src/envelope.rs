@@ -77,8 +77,16 @@ impl RecordsField {
 
     /// Puts `records` in the place of what is there, with their length in front.
     fn replace(&self, records: Bytes, flexible: bool, splices: &mut Splices) {
-        splices.replace(self.length_at.clone(), size(records.len(), flexible));
-        splices.replace(self.content.clone(), records);
+        let length = size(records.len(), flexible);
+        if self.content.is_empty() {
+            // An insertion at the end of the field would not belong to it any more: it would outlive the removal of the partition.
+            let mut whole = BytesMut::from(length.as_ref());
+            whole.put_slice(&records);
+            splices.replace(self.length_at.clone(), whole.freeze());
+        } else {
+            splices.replace(self.length_at.clone(), length);
+            splices.replace(self.content.clone(), records);
+        }
     }
 }
 

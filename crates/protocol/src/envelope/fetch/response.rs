@@ -127,11 +127,11 @@ impl FetchResponse {
         }
     }
 
-    /// Gives one partition an error, and takes its records out. Not to be combined with [`Self::replace_records`] of the same partition.
+    /// Gives one partition an error, and takes its records out.
     pub fn set_partition_error(&self, topic: usize, partition: usize, code: i16, splices: &mut Splices) {
         if let Some(partition) = self.partition_at(topic, partition) {
             splices.replace(partition.error_code_at.clone(), int16(code));
-            if partition.records.as_ref().is_some_and(|records| !records.is_empty()) {
+            if partition.records.is_some() {
                 partition.field.replace(Bytes::new(), self.flexible, splices);
             }
         }
