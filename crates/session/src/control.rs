@@ -1,0 +1,233 @@
+//! The control connection: what weir itself asks a broker to learn the cluster (brokers, API versions, topic ids).
+//!
+//! ```text
+//! connected ─► ApiVersions v3 ─(35)─► ApiVersions v0 ─► Metadata, all topics ─► idle ─ refresh ─► Metadata …
+//! ```
+//!
+//! A machine of its own, so that its bytes are [`Cleared`] like all others, and so that a question about a topic id never waits
+//! behind a client's long poll.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse};
+use kafka_protocol::protocol::{Decodable, StrBytes};
+use uuid::Uuid;
+use weir_protocol::{ApiKey, FrameReader, check_response};
+
+use crate::api::encode_request;
+use crate::cleared::{Cleared, NoEntry};
+use crate::context::BrokerNode;
+use crate::refusal::Code;
+use crate::vetted::Vetted;
+
+/// Largest answer that is read; a cluster of 100,000 topics answers Metadata in far less.
+const ANSWER_BYTES_MAX: usize = 100 * 1024 * 1024;
+const CLIENT_ID: &str = "weir/control";
+const API_VERSIONS: i16 = 3;
+/// The last version whose request can ask for all topics and whose response has no error code of its own.
+const METADATA_VERSION_MAX: i16 = 12;
+/// The first version that can ask not to create topics.
+const METADATA_VERSION_MIN: i16 = 4;
+
+/// The control connection to one broker.
+#[derive(Debug, Default)]
+pub struct Control {
+    reader: FrameReader,
+    outgoing: VecDeque<Cleared>,
+    expected: VecDeque<Question>,
+    apis: HashMap<i16, (i16, i16)>,
+    next_correlation_id: i32,
+    refresh_wanted: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+}
+
+/// What one round of questions taught.
+#[derive(Debug)]
+pub struct Learned {
+    /// The brokers by node id, with the versions that the asked one supports.
+    pub brokers: HashMap<i32, BrokerNode>,
+    /// The topics by id; empty for brokers without topic ids.
+    pub topics: HashMap<Uuid, Arc<str>>,
+}
+
+/// Why a control connection must be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The broker's bytes cannot be read.
+    #[error("the broker's answer cannot be read: {0}")]
+    Malformed(String),
+    /// The broker refused a question.
+    #[error("the broker answered {api} with error {code}")]
+    Refused {
+        /// Which API.
+        api: &'static str,
+        /// Kafka's error code.
+        code: i16,
+    },
+    /// The broker is too old.
+    #[error("the broker supports {api} up to version {max}; weir needs at least {needed}")]
+    TooOld {
+        /// Which API.
+        api: &'static str,
+        /// What it supports.
+        max: i16,
+        /// What weir needs.
+        needed: i16,
+    },
+}
+
+impl Control {
+    /// A control connection that has just been opened; its first question is ready to be polled.
+    ///
+    /// # Errors
+    ///
+    /// When the first question cannot be encoded, which no broker is to blame for.
+    pub fn open() -> Result<Self, ControlError> {
+        let mut control = Self::default();
+        control.ask_api_versions(API_VERSIONS)?;
+        Ok(control)
+    }
+
+    /// Asks for the brokers and topics again, once.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::TooOld`].
+    pub fn refresh(&mut self) -> Result<(), ControlError> {
+        if self.expected.is_empty() {
+            self.ask_metadata()
+        } else {
+            self.refresh_wanted = true;
+            Ok(())
+        }
+    }
+
+    /// Whether an answer is due.
+    pub fn is_waiting(&self) -> bool {
+        !self.expected.is_empty()
+    }
+
+    /// What may be written next.
+    pub fn poll_to_broker(&mut self) -> Option<Cleared> {
+        self.outgoing.pop_front()
+    }
+
+    /// Bytes from the broker.
+    ///
+    /// # Errors
+    ///
+    /// Whatever makes the connection useless: it is to be closed and opened again.
+    pub fn handle_broker_bytes(&mut self, bytes: &[u8]) -> Result<Option<Learned>, ControlError> {
+        self.reader.push(bytes);
+        let mut learned = None;
+        while let Some(frame) =
+            self.reader.next_frame(ANSWER_BYTES_MAX).map_err(|error| ControlError::Malformed(error.to_string()))?
+        {
+            learned = self.take_answer(frame)?.or(learned);
+        }
+        Ok(learned)
+    }
+
+    fn take_answer(&mut self, frame: BytesMut) -> Result<Option<Learned>, ControlError> {
+        let question = self
+            .expected
+            .pop_front()
+            .ok_or_else(|| ControlError::Malformed("an answer that nobody asked for".to_owned()))?;
+        if question.api == ApiKey::ApiVersions && question.version > 0 && is_unsupported(&frame) {
+            self.ask_api_versions(0)?;
+            return Ok(None);
+        }
+        let response = check_response(question.api, question.version, question.correlation_id, &frame)
+            .map_err(|error| ControlError::Malformed(error.to_string()))?;
+        let body = frame.freeze().slice(response.body..);
+        if question.api == ApiKey::ApiVersions {
+            self.learn_versions(body, question.version)?;
+            self.ask_metadata()?;
+            return Ok(None);
+        }
+        let learned = self.learn_cluster(body, question.version)?;
+        if std::mem::take(&mut self.refresh_wanted) {
+            self.ask_metadata()?;
+        }
+        Ok(Some(learned))
+    }
+
+    fn learn_versions(&mut self, mut body: Bytes, version: i16) -> Result<(), ControlError> {
+        let answer = decode::<ApiVersionsResponse>(&mut body, version)?;
+        if answer.error_code != 0 {
+            return Err(ControlError::Refused { api: ApiKey::ApiVersions.name(), code: answer.error_code });
+        }
+        self.apis = answer.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect();
+        Ok(())
+    }
+
+    fn learn_cluster(&self, mut body: Bytes, version: i16) -> Result<Learned, ControlError> {
+        let answer = decode::<MetadataResponse>(&mut body, version)?;
+        let brokers = answer
+            .brokers
+            .iter()
+            .filter_map(|broker| {
+                let port = u16::try_from(broker.port).ok()?;
+                let node = BrokerNode { host: broker.host.to_string(), port, apis: self.apis.clone() };
+                Some((broker.node_id.0, node))
+            })
+            .collect();
+        let topics = answer
+            .topics
+            .iter()
+            .filter(|topic| !topic.topic_id.is_nil())
+            .filter_map(|topic| Some((topic.topic_id, Arc::from(topic.name.as_ref()?.as_str()))))
+            .collect();
+        Ok(Learned { brokers, topics })
+    }
+
+    fn ask_api_versions(&mut self, version: i16) -> Result<(), ControlError> {
+        let body = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("weir"))
+            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
+        self.ask(ApiKey::ApiVersions, version, &body)
+    }
+
+    fn ask_metadata(&mut self) -> Result<(), ControlError> {
+        let api = ApiKey::Metadata;
+        let max = self.apis.get(&api.code()).map_or(0, |(_, max)| *max);
+        if max < METADATA_VERSION_MIN {
+            return Err(ControlError::TooOld { api: api.name(), max, needed: METADATA_VERSION_MIN });
+        }
+        let body = MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false);
+        self.ask(api, max.min(METADATA_VERSION_MAX), &body)
+    }
+
+    fn ask<T: kafka_protocol::protocol::Encodable>(
+        &mut self,
+        api: ApiKey,
+        version: i16,
+        body: &T,
+    ) -> Result<(), ControlError> {
+        let correlation_id = self.next_correlation_id;
+        self.next_correlation_id = self.next_correlation_id.wrapping_add(1);
+        let vetted = encode_request(api, version, correlation_id, CLIENT_ID, body)
+            .and_then(|frame| Vetted::request(api, frame))
+            .ok_or_else(|| ControlError::Malformed(format!("{} cannot be asked in version {version}", api.name())))?;
+        self.outgoing.push_back(Cleared::without_entry(vetted, NoEntry::ControlPlane));
+        self.expected.push_back(Question { api, version, correlation_id });
+        Ok(())
+    }
+}
+
+/// Error 35 in version 0, which is how a broker answers an ApiVersions that it does not know (KIP-511).
+fn is_unsupported(frame: &[u8]) -> bool {
+    frame.get(4..6).is_some_and(|code| code == Code::UnsupportedVersion.code().to_be_bytes())
+}
+
+fn decode<T: Decodable>(body: &mut Bytes, version: i16) -> Result<T, ControlError> {
+    T::decode(body, version).map_err(|_| ControlError::Malformed("a body of another form".to_owned()))
+}

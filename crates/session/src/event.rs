@@ -1,0 +1,168 @@
+//! What a session tells the world beside bytes: for logs, metrics and the merged refusals. No event carries a byte of a record
+//! or a token.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+use weir_audit::EntryBody;
+use weir_protocol::{ApiKey, FrameError, GuardError};
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The client may use the broker now: connect to it.
+    ConnectBroker {
+        /// The broker that the client asked for; `None` = any.
+        node: Option<i32>,
+    },
+    /// Topic ids that the view does not know: ask the control connection.
+    ResolveTopics {
+        /// The ids.
+        ids: Vec<Uuid>,
+    },
+    /// A client logged in.
+    LoggedIn {
+        /// Its principal's id.
+        principal: String,
+        /// How long the session may last.
+        lifetime: Option<Duration>,
+    },
+    /// A refusal that nothing waits for; the caller merges it with its like and records it.
+    Refused {
+        /// Which API it was; `None` when it was not known yet.
+        api: Option<ApiKey>,
+        /// The Kafka error code that the client got; 0 when it was cut without one.
+        code: i16,
+        /// A stable name of the reason.
+        reason: &'static str,
+        /// The topic or group, where one was named.
+        resource: Option<String>,
+        /// The entry to merge.
+        entry: Box<EntryBody>,
+    },
+    /// Records were refused, withheld or could not be read.
+    RecordsRefused {
+        /// Produce or Fetch.
+        api: ApiKey,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The rule, or what was wrong with the batch.
+        rule: String,
+        /// How many records.
+        records: u64,
+        /// The audit event.
+        event_id: String,
+    },
+    /// A request was answered.
+    Answered {
+        /// Which API.
+        api: ApiKey,
+        /// From its last byte read to its answer cleared.
+        took: Duration,
+        /// Records inspected on the way.
+        records: u64,
+        /// Records changed on the way.
+        changed: u64,
+        /// Record bytes in.
+        bytes: u64,
+    },
+    /// The connection is over.
+    Closing {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// Why a session ends. Each has a stable [`CloseReason::code`] for logs and metrics.
+#[derive(Debug, thiserror::Error)]
+pub enum CloseReason {
+    /// The client closed its side.
+    #[error("the client closed the connection")]
+    ClientGone,
+    /// The broker closed, or could not be reached.
+    #[error("the broker is not reachable: {detail}")]
+    BrokerDown {
+        /// What the socket said.
+        detail: String,
+    },
+    /// The client's frame has an impossible size.
+    #[error("{0}")]
+    Frame(FrameError),
+    /// The client's frame has a form that is not its API's.
+    #[error("{0}")]
+    Malformed(GuardError),
+    /// The broker's frame cannot be read.
+    #[error("the broker's answer cannot be read: {0}")]
+    BrokerMalformed(String),
+    /// A request before login that is not part of the login.
+    #[error("a request (API key {api_key}) before login")]
+    NotLoggedIn {
+        /// The API code of the request.
+        api_key: i16,
+    },
+    /// An API or version that weir does not serve and whose schema has no place for the error.
+    #[error("API key {api_key} version {api_version} is not served")]
+    NotServed {
+        /// The API code.
+        api_key: i16,
+        /// The version.
+        api_version: i16,
+    },
+    /// The login failed.
+    #[error("{0}")]
+    LoginFailed(String),
+    /// The client said nothing for too long.
+    #[error("no login within {0:?}")]
+    LoginTimeout(Duration),
+    /// An announced frame did not arrive.
+    #[error("a frame did not arrive whole within {0:?}")]
+    BodyTimeout(Duration),
+    /// Nothing came for too long.
+    #[error("nothing received for {0:?}")]
+    Idle(Duration),
+    /// The token expired and the client did not log in again (KIP-368).
+    #[error("the session expired")]
+    Expired,
+    /// The entry of an outcome could not be written in time.
+    #[error("the audit log did not take an entry within {0:?}")]
+    AuditHold(Duration),
+    /// More producers had batches refused than can be remembered.
+    #[error("too many producers had batches refused on this connection")]
+    TooManyRefused,
+    /// An inspection did not come to an end: what it held is refused.
+    #[error("an inspection failed; its frame was refused")]
+    InspectionFailed,
+    /// A request without a reply (acks=0) failed: closing is the only signal there is.
+    #[error("a request with acks=0 was refused")]
+    SilentRequestRefused,
+    /// weir is stopping.
+    #[error("weir is shutting down")]
+    Drained,
+}
+
+impl CloseReason {
+    /// A stable name for logs and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ClientGone => "client_gone",
+            Self::BrokerDown { .. } => "broker_down",
+            Self::Frame(_) => "bad_frame",
+            Self::Malformed(_) => "malformed_request",
+            Self::BrokerMalformed(_) => "malformed_response",
+            Self::NotLoggedIn { .. } => "not_logged_in",
+            Self::NotServed { .. } => "not_served",
+            Self::LoginFailed(_) => "login_failed",
+            Self::LoginTimeout(_) => "login_timeout",
+            Self::BodyTimeout(_) => "body_timeout",
+            Self::Idle(_) => "idle",
+            Self::Expired => "expired",
+            Self::AuditHold(_) => "audit_hold",
+            Self::TooManyRefused => "too_many_refused",
+            Self::InspectionFailed => "inspection_failed",
+            Self::SilentRequestRefused => "silent_request_refused",
+            Self::Drained => "drained",
+        }
+    }
+}

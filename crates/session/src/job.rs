@@ -1,0 +1,403 @@
+//! Inspection as work: pure CPU on owned bytes, without the session, on whichever thread.
+//!
+//! A [`Job`] takes the whole frame with it and gives it back in its [`Done`], edited in place where the edits keep their
+//! length. The jobs of one connection may run side by side; the session takes their results in request order.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use weir_policy::{Findings, RuleSet};
+use weir_protocol::records::{
+    self, BatchError, BatchInfo, Change, Edits, FetchChecked, FetchRewritten, Inspect, Options, RecordView, Verdict,
+};
+use weir_protocol::{FetchResponse, ProduceRequest, Splices};
+
+use crate::context::DigestKey;
+use crate::vetted::Vetted;
+
+/// Plain record bytes up to which a job is run inline rather than on the pool.
+pub const INLINE_PLAIN_BYTES_MAX: usize = 64 * 1024;
+
+/// Compressed record bytes up to which a job is run inline rather than on the pool.
+pub const INLINE_COMPRESSED_BYTES_MAX: usize = 8 * 1024;
+
+/// Working memory of one thread: codec contexts, span vectors. Reused from job to job.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    records: records::Scratch,
+    policy: weir_policy::Scratch,
+}
+
+/// Records to inspect.
+#[derive(Debug)]
+pub struct Job {
+    slot: u64,
+    small: bool,
+    limits: records::Limits,
+    digest_key: Option<DigestKey>,
+    work: Work,
+}
+
+#[derive(Debug)]
+enum Work {
+    Produce { frame: BytesMut, request: ProduceRequest, version: i16, plan: Vec<Planned> },
+    Fetch { frame: BytesMut, response: FetchResponse, plan: Vec<Planned> },
+}
+
+/// One partition to inspect: its place in the envelope, and the rules that apply (`None`: header, length and CRC only).
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    pub(crate) topic: usize,
+    pub(crate) partition: usize,
+    pub(crate) records: Range<usize>,
+    pub(crate) rules: Option<Arc<RuleSet>>,
+}
+
+/// The result of a [`Job`], to be handed back to the session that made it.
+#[derive(Debug)]
+pub struct Done {
+    pub(crate) slot: u64,
+    pub(crate) result: Option<Inspection>,
+}
+
+impl Done {
+    /// For a job that never came to an end: the session refuses what it held.
+    pub fn failed(slot: u64) -> Self {
+        Self { slot, result: None }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Inspection {
+    Produce(ProduceInspection),
+    Fetch(FetchInspection),
+}
+
+/// A Produce request whose planned partitions were all walked.
+#[derive(Debug)]
+pub(crate) struct ProduceInspection {
+    frame: Bytes,
+    pub(crate) request: ProduceRequest,
+    pub(crate) partitions: Vec<ProducedPartition>,
+}
+
+/// What was found in one produced batch.
+#[derive(Debug)]
+pub(crate) struct ProducedPartition {
+    pub(crate) planned: Planned,
+    pub(crate) batch: Result<ProducedBatch, BatchError>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ProducedBatch {
+    pub(crate) info: BatchInfo,
+    pub(crate) findings: Findings,
+    pub(crate) digest: Option<[u8; 32]>,
+    pub(crate) bytes_out: usize,
+    pub(crate) edited_records: u32,
+    replaced: Option<Bytes>,
+}
+
+impl ProduceInspection {
+    /// The frame with the inspected partitions that `keep` names, and nothing else. `splices` are edits of the envelope.
+    pub(crate) fn assemble(&self, keep: impl Fn(usize, usize) -> bool, mut splices: Splices) -> Vetted {
+        let kept = |topic: usize, partition: usize| {
+            keep(topic, partition)
+                && self.partitions.iter().any(|found| {
+                    found.planned.topic == topic && found.planned.partition == partition && found.batch.is_ok()
+                })
+        };
+        for found in &self.partitions {
+            let Planned { topic, partition, .. } = found.planned;
+            if let (true, Ok(ProducedBatch { replaced: Some(bytes), .. })) = (kept(topic, partition), &found.batch) {
+                self.request.replace_records(topic, partition, bytes.clone(), &mut splices);
+            }
+        }
+        self.request.retain(kept, &mut splices);
+        Vetted::inspected(splices.apply(self.frame.clone()))
+    }
+
+    /// The envelope's bytes; the record spans in it were inspected, but not all of them need to have passed.
+    pub(crate) fn envelope(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+/// A Fetch response whose records were all walked.
+#[derive(Debug)]
+pub(crate) struct FetchInspection {
+    frame: Bytes,
+    pub(crate) response: FetchResponse,
+    pub(crate) partitions: Vec<FetchedBatches>,
+}
+
+/// What was found in the batches of one fetched partition.
+#[derive(Debug)]
+pub(crate) struct FetchedBatches {
+    pub(crate) planned: Planned,
+    pub(crate) findings: Findings,
+    pub(crate) verdict: FetchVerdict,
+    pub(crate) batches: u32,
+    pub(crate) records: u32,
+    pub(crate) withheld_records: u32,
+    pub(crate) withheld_batches: u32,
+    pub(crate) first_offset: i64,
+    pub(crate) last_offset: i64,
+    pub(crate) edited_records: u32,
+    pub(crate) bytes_in: usize,
+    pub(crate) bytes_out: usize,
+    pub(crate) digest: Option<[u8; 32]>,
+    pub(crate) failures: Vec<BatchError>,
+    replaced: Replacement,
+}
+
+/// What stands in the place of a partition's records.
+#[derive(Debug)]
+enum Replacement {
+    /// They stand as they are, edited in place or not at all.
+    None,
+    /// Their first bytes: a partial batch behind them is cut off (T30).
+    Cut(usize),
+    /// Others.
+    Records(Bytes),
+}
+
+/// Whether a fetched partition may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FetchVerdict {
+    /// With the edits that were made.
+    Show,
+    /// Not at all: its format is older than weir reads (T29).
+    OldFormat,
+}
+
+impl FetchInspection {
+    /// The frame with the inspected records; partitions that were not inspected, or whose verdict is against them, leave
+    /// empty with an error. `splices` are edits of the envelope.
+    pub(crate) fn assemble(&self, mut splices: Splices, refused: impl Fn(usize, usize) -> Option<i16>) -> Vetted {
+        for (topic, fetched) in self.response.topics.iter().enumerate() {
+            for (partition, data) in fetched.partitions.iter().enumerate() {
+                if data.records.as_ref().is_none_or(Range::is_empty) {
+                    continue;
+                }
+                let found = self
+                    .partitions
+                    .iter()
+                    .find(|found| found.planned.topic == topic && found.planned.partition == partition);
+                match (refused(topic, partition), found) {
+                    (Some(code), _) => self.response.set_partition_error(topic, partition, code, &mut splices),
+                    (None, Some(found)) if found.verdict == FetchVerdict::Show => {
+                        let records = match &found.replaced {
+                            Replacement::None => continue,
+                            Replacement::Cut(usable) => {
+                                let start = found.planned.records.start;
+                                self.frame.slice(start..start.saturating_add(*usable))
+                            }
+                            Replacement::Records(bytes) => bytes.clone(),
+                        };
+                        self.response.replace_records(topic, partition, records, &mut splices);
+                    }
+                    (None, Some(_) | None) => {
+                        let code = crate::refusal::Code::StorageError.code();
+                        self.response.set_partition_error(topic, partition, code, &mut splices);
+                    }
+                }
+            }
+        }
+        Vetted::inspected(splices.apply(self.frame.clone()))
+    }
+
+    /// The frame without any record: each partition that had some gets `code` instead.
+    pub(crate) fn withheld(&self, splices: Splices, code: i16) -> Vetted {
+        self.assemble(splices, |_, _| Some(code))
+    }
+
+    pub(crate) fn envelope(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+impl Job {
+    pub(crate) fn produce(
+        slot: u64,
+        frame: BytesMut,
+        (request, version): (ProduceRequest, i16),
+        plan: Vec<Planned>,
+        (limits, digest_key): (records::Limits, Option<DigestKey>),
+    ) -> Self {
+        let small = is_small(&frame, &plan);
+        Self { slot, small, limits, digest_key, work: Work::Produce { frame, request, version, plan } }
+    }
+
+    pub(crate) fn fetch(
+        slot: u64,
+        frame: BytesMut,
+        response: FetchResponse,
+        plan: Vec<Planned>,
+        (limits, digest_key): (records::Limits, Option<DigestKey>),
+    ) -> Self {
+        let small = is_small(&frame, &plan);
+        Self { slot, small, limits, digest_key, work: Work::Fetch { frame, response, plan } }
+    }
+
+    /// The request that the job belongs to; what [`Done::failed`] takes.
+    pub fn slot(&self) -> u64 {
+        self.slot
+    }
+
+    /// Whether running it inline costs less than handing it to another thread
+    /// ([`INLINE_PLAIN_BYTES_MAX`], [`INLINE_COMPRESSED_BYTES_MAX`]).
+    pub fn is_small(&self) -> bool {
+        self.small
+    }
+
+    /// Inspects the records.
+    pub fn run(self, scratch: &mut Scratch) -> Done {
+        let options = Options { limits: &self.limits, digest_key: self.digest_key.as_ref().map(|key| &key.0) };
+        let inspection = match self.work {
+            Work::Produce { mut frame, request, version, plan } => {
+                let partitions = plan
+                    .into_iter()
+                    .map(|planned| {
+                        let batch = produced(&mut frame, version, &planned, &options, scratch);
+                        ProducedPartition { planned, batch }
+                    })
+                    .collect();
+                Inspection::Produce(ProduceInspection { frame: frame.freeze(), request, partitions })
+            }
+            Work::Fetch { mut frame, response, plan } => {
+                let partitions =
+                    plan.into_iter().map(|planned| fetched(&mut frame, planned, &options, scratch)).collect();
+                Inspection::Fetch(FetchInspection { frame: frame.freeze(), response, partitions })
+            }
+        };
+        Done { slot: self.slot, result: Some(inspection) }
+    }
+}
+
+fn produced(
+    frame: &mut BytesMut,
+    version: i16,
+    planned: &Planned,
+    options: &Options<'_>,
+    scratch: &mut Scratch,
+) -> Result<ProducedBatch, BatchError> {
+    let records = frame.get_mut(planned.records.clone()).unwrap_or_default();
+    let Some(rules) = &planned.rules else {
+        let info = records::check_produce(records, version)?;
+        return Ok(ProducedBatch {
+            bytes_out: info.length,
+            info,
+            findings: Findings::default(),
+            digest: None,
+            edited_records: 0,
+            replaced: None,
+        });
+    };
+    let mut inspector = rules.inspector(&mut scratch.policy);
+    let rewritten = records::rewrite_produce(records, version, options, &mut inspector, &mut scratch.records)?;
+    Ok(ProducedBatch {
+        info: rewritten.info,
+        findings: inspector.finish(),
+        digest: rewritten.digest,
+        bytes_out: rewritten.bytes_out,
+        edited_records: rewritten.edited_records,
+        replaced: replacement(rewritten.change),
+    })
+}
+
+fn fetched(frame: &mut BytesMut, planned: Planned, options: &Options<'_>, scratch: &mut Scratch) -> FetchedBatches {
+    let records = frame.get_mut(planned.records.clone()).unwrap_or_default();
+    let Some(rules) = planned.rules.clone() else {
+        return match records::check_fetch(records) {
+            Ok(checked) => unopened(planned, &checked),
+            // Only the batch that cannot be read is withheld, not its neighbours.
+            Err(_) => {
+                let rewritten = records::rewrite_fetch(records, options, &mut KeepAll, &mut scratch.records);
+                opened(planned, Findings::default(), rewritten)
+            }
+        };
+    };
+    let mut inspector = rules.inspector(&mut scratch.policy);
+    let rewritten = records::rewrite_fetch(records, options, &mut inspector, &mut scratch.records);
+    let findings = inspector.finish();
+    opened(planned, findings, rewritten)
+}
+
+/// For batches that no rule touches.
+struct KeepAll;
+
+impl Inspect for KeepAll {
+    fn record(&mut self, _: &RecordView<'_>, _: &mut Edits) -> Verdict {
+        Verdict::Keep
+    }
+}
+
+fn unopened(planned: Planned, checked: &FetchChecked) -> FetchedBatches {
+    let whole = checked.usable == planned.records.len();
+    FetchedBatches {
+        planned,
+        findings: Findings::default(),
+        verdict: if checked.old_format { FetchVerdict::OldFormat } else { FetchVerdict::Show },
+        batches: checked.batches,
+        records: checked.records,
+        withheld_records: 0,
+        withheld_batches: 0,
+        first_offset: checked.first_offset,
+        last_offset: checked.last_offset,
+        edited_records: 0,
+        bytes_in: checked.bytes_in,
+        bytes_out: checked.bytes_out,
+        digest: None,
+        failures: Vec::new(),
+        replaced: if whole { Replacement::None } else { Replacement::Cut(checked.usable) },
+    }
+}
+
+fn opened(planned: Planned, findings: Findings, rewritten: FetchRewritten) -> FetchedBatches {
+    FetchedBatches {
+        planned,
+        findings,
+        verdict: if rewritten.old_format { FetchVerdict::OldFormat } else { FetchVerdict::Show },
+        batches: rewritten.batches,
+        records: rewritten.records,
+        withheld_records: rewritten.withheld_records,
+        withheld_batches: rewritten.withheld_batches,
+        first_offset: rewritten.first_offset,
+        last_offset: rewritten.last_offset,
+        edited_records: rewritten.edited_records,
+        bytes_in: rewritten.bytes_in,
+        bytes_out: rewritten.bytes_out,
+        digest: rewritten.digest,
+        failures: rewritten.failures,
+        replaced: match rewritten.change {
+            Change::None | Change::InPlace => Replacement::None,
+            Change::Replaced(bytes) => Replacement::Records(bytes),
+        },
+    }
+}
+
+fn replacement(change: Change) -> Option<Bytes> {
+    match change {
+        Change::None | Change::InPlace => None,
+        Change::Replaced(bytes) => Some(bytes),
+    }
+}
+
+/// Offset of the attributes' low byte in a v2 batch header; its three low bits are the codec.
+const ATTRIBUTES_LOW_BYTE: usize = 22;
+const CODEC_BITS: u8 = 0b111;
+
+fn is_small(frame: &[u8], plan: &[Planned]) -> bool {
+    let (mut plain, mut compressed) = (0_usize, 0_usize);
+    for planned in plan {
+        let records = frame.get(planned.records.clone()).unwrap_or_default();
+        let is_compressed = records.get(ATTRIBUTES_LOW_BYTE).is_some_and(|attributes| attributes & CODEC_BITS != 0);
+        match (&planned.rules, is_compressed) {
+            (Some(_), true) => compressed = compressed.saturating_add(records.len()),
+            (Some(_), false) | (None, _) => plain = plain.saturating_add(records.len()),
+        }
+    }
+    plain <= INLINE_PLAIN_BYTES_MAX && compressed <= INLINE_COMPRESSED_BYTES_MAX
+}

@@ -1,0 +1,184 @@
+//! The requests of one connection that are not answered yet, in the order in which they came (T15).
+//!
+//! ```text
+//! request:  Waiting ─► Inspecting ─► Inspected ─► Recording ─► Ready ─► Sent          Local: never leaves
+//! reply:    Nothing ─► Broker ─► Inspecting ─► Recording ─► Ready ─► (popped)
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use weir_audit::{EntryBody, IntentId};
+use weir_protocol::{ApiKey, Splices};
+
+use crate::api::{Expect, Incoming, fetch, produce};
+use crate::cleared::{Cleared, Held};
+use crate::job::{FetchInspection, ProduceInspection};
+use crate::time::Now;
+
+/// One request and its reply.
+pub(crate) struct Slot {
+    pub(crate) serial: u64,
+    pub(crate) api: ApiKey,
+    /// The version that the client speaks.
+    pub(crate) version: i16,
+    /// The version that was spoken with the broker.
+    pub(crate) upstream_version: i16,
+    pub(crate) correlation_id: i32,
+    pub(crate) received: Now,
+    /// When it began to wait for the audit log, last.
+    pub(crate) stage_since: Now,
+    /// Frame bytes that this slot keeps alive.
+    pub(crate) memory: usize,
+    pub(crate) request: RequestStage,
+    pub(crate) reply: ReplyStage,
+    /// The connection ends with this reply.
+    pub(crate) last: bool,
+    pub(crate) totals: Totals,
+    /// The reply is not written: its request asked for none (acks=0).
+    pub(crate) swallow: bool,
+    /// When its entry, which could not be written, is tried again.
+    pub(crate) retry_at: Option<Duration>,
+}
+
+/// For metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) records: u64,
+    pub(crate) changed: u64,
+    pub(crate) bytes: u64,
+}
+
+pub(crate) enum RequestStage {
+    /// For the view of the cluster, or for the names of topic ids in it.
+    Waiting(Incoming),
+    /// Its records are with a job.
+    Inspecting(Box<produce::Pending>),
+    /// Its records were walked; it waits for its turn.
+    Inspected(Box<produce::Pending>, Box<ProduceInspection>),
+    /// It waits for its intent.
+    Recording(Held),
+    /// It may leave.
+    Ready(Cleared),
+    /// The broker has it.
+    Sent,
+    /// It never goes to the broker.
+    Local,
+}
+
+pub(crate) enum ReplyStage {
+    /// Not decided yet.
+    Nothing,
+    /// The broker answers.
+    Broker(Expect),
+    /// Its records are with a job.
+    Inspecting { pending: Box<fetch::Pending>, cleaning: Splices },
+    /// It waits for its entry.
+    Recording { held: Held, otherwise: Otherwise },
+    /// It may leave; `None` when nobody waits for it.
+    Ready(Option<Cleared>),
+}
+
+/// What is done when the entry of a reply cannot be written.
+pub(crate) enum Otherwise {
+    /// Fetched records are withheld.
+    WithholdFetch { pending: Box<fetch::Pending>, inspection: Box<FetchInspection>, cleaning: Splices },
+    /// The records are stored: the same entry is tried again until `hold_max` is over.
+    TryAgain { entry: Box<EntryBody>, closes: Vec<IntentId> },
+    /// The connection closes.
+    Close,
+}
+
+/// The queue.
+#[derive(Default)]
+pub(crate) struct PendingQueue {
+    slots: VecDeque<Slot>,
+    next_serial: u64,
+}
+
+impl PendingQueue {
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Adds a slot behind all others, and returns its serial number.
+    pub(crate) fn push(&mut self, mut slot: Slot) -> u64 {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        slot.serial = serial;
+        self.slots.push_back(slot);
+        serial
+    }
+
+    /// Adds a slot of weir's own before all others; only while nothing was sent.
+    pub(crate) fn push_front(&mut self, mut slot: Slot) {
+        slot.serial = self.next_serial;
+        self.next_serial += 1;
+        self.slots.push_front(slot);
+    }
+
+    pub(crate) fn get_mut(&mut self, serial: u64) -> Option<&mut Slot> {
+        self.slots.iter_mut().find(|slot| slot.serial == serial)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut()
+    }
+
+    pub(crate) fn front(&self) -> Option<&Slot> {
+        self.slots.front()
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Slot> {
+        self.slots.pop_front()
+    }
+
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Slot> + '_ {
+        self.slots.drain(..)
+    }
+
+    /// The first request that has not left, if it may leave now.
+    pub(crate) fn next_to_send(&mut self) -> Option<&mut Slot> {
+        let next =
+            self.slots.iter_mut().find(|slot| !matches!(slot.request, RequestStage::Sent | RequestStage::Local))?;
+        matches!(next.request, RequestStage::Ready(_)).then_some(next)
+    }
+
+    /// Whether any request wants to go to the broker, now or once it is inspected or recorded.
+    pub(crate) fn wants_broker(&self) -> bool {
+        self.slots.iter().any(|slot| match slot.request {
+            RequestStage::Inspecting(_)
+            | RequestStage::Inspected(..)
+            | RequestStage::Recording(_)
+            | RequestStage::Ready(_) => true,
+            RequestStage::Waiting(_) | RequestStage::Sent | RequestStage::Local => false,
+        })
+    }
+
+    /// The request that the broker answers next: it works on one at a time and answers in order.
+    pub(crate) fn next_to_be_answered(&mut self) -> Option<&mut Slot> {
+        self.slots
+            .iter_mut()
+            .find(|slot| matches!(slot.request, RequestStage::Sent) && matches!(slot.reply, ReplyStage::Broker(_)))
+    }
+
+    /// The first request whose inspection ended, if none before it is still open: refusals decide about what is behind them.
+    pub(crate) fn next_to_settle(&mut self) -> Option<&mut Slot> {
+        let next = self.slots.iter_mut().find(|slot| {
+            matches!(slot.request, RequestStage::Waiting(_) | RequestStage::Inspecting(_) | RequestStage::Inspected(..))
+        })?;
+        matches!(next.request, RequestStage::Inspected(..)).then_some(next)
+    }
+
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.slots.iter().map(|slot| slot.memory).sum()
+    }
+}

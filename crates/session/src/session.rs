@@ -1,0 +1,395 @@
+//! The session: its state, what goes in, what comes out.
+
+mod deadlines;
+mod ledger;
+mod replies;
+mod requests;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use weir_audit::{Commit, ConnectionId, EventId, Receipt, SessionId, Ticket};
+use weir_authn::Principal;
+use weir_protocol::FrameReader;
+
+use crate::api::produce::RefusedProducers;
+use crate::caller::{Caller, ClientIdentity};
+use crate::cleared::Cleared;
+use crate::context::{Context, Door, DoorAuth, Peer};
+use crate::event::{CloseReason, Event};
+use crate::job::{Done, Job};
+use crate::pending::{PendingQueue, ReplyStage, RequestStage};
+use crate::session::deadlines::Deadlines;
+use crate::session::ledger::Waiter;
+use crate::time::Now;
+
+/// Bytes that are asked of a socket at once.
+pub const READ_CHUNK_BYTES: usize = 64 * 1024;
+
+/// What a session is born with.
+#[derive(Debug)]
+pub struct Start {
+    /// Its name in this process: receipts are inert in any other session.
+    pub id: ConnectionId,
+    /// The door that the client came in by.
+    pub door: Arc<Door>,
+    /// The world.
+    pub context: Arc<Context>,
+    /// The client's address.
+    pub peer: Peer,
+    /// Fresh random bytes, from which the session's and its events' ids are derived.
+    pub seed: [u8; 32],
+    /// The time.
+    pub now: Now,
+}
+
+/// One client connection.
+///
+/// Call a `handle_*` whenever something happened, then drain every `poll_*`. None of them blocks, and none reads a clock.
+pub struct Session {
+    id: ConnectionId,
+    door: Arc<Door>,
+    context: Arc<Context>,
+    identity: ClientIdentity,
+    ids: EventIds,
+    login: Login,
+    client: FrameReader,
+    broker: FrameReader,
+    link: Link,
+    pending: PendingQueue,
+    jobs: VecDeque<Job>,
+    jobs_running: usize,
+    commits: VecDeque<(Ticket, Commit)>,
+    tickets: HashMap<u64, Waiter>,
+    next_ticket: u64,
+    events: VecDeque<Event>,
+    refused_producers: RefusedProducers,
+    deadlines: Deadlines,
+    closing: bool,
+}
+
+/// How far the client is with proving who it is.
+enum Login {
+    /// Nothing proven.
+    Fresh,
+    /// The mechanism was agreed on.
+    Handshaken,
+    /// Proven; `again` between the handshake and the token of a further login (KIP-368).
+    LoggedIn { caller: Caller, again: bool },
+}
+
+/// The broker's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    /// Not needed yet.
+    None,
+    /// Asked for.
+    Connecting,
+    /// There.
+    Up,
+    /// Gone.
+    Down,
+}
+
+/// Event ids: ULIDs whose random part is derived from the session's seed.
+struct EventIds {
+    seed: [u8; 32],
+    next: u64,
+}
+
+impl EventIds {
+    fn next(&mut self, now: Now) -> EventId {
+        let hash = blake3::keyed_hash(&self.seed, &self.next.to_be_bytes());
+        self.next += 1;
+        let mut random = [0; 10];
+        random.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
+        EventId::new(now.wall_ms(), random)
+    }
+}
+
+impl Session {
+    /// A session for a client that has just connected.
+    pub fn new(start: Start) -> Self {
+        let Start { id, door, context, peer, seed, now } = start;
+        let mut session_id = [0; 16];
+        let hash = blake3::keyed_hash(&seed, b"session");
+        session_id.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
+        let identity = ClientIdentity {
+            session: SessionId(session_id),
+            peer,
+            listener: door.listener.clone(),
+            insecure: door.insecure,
+        };
+        let login = match &door.auth {
+            DoorAuth::Oauthbearer => Login::Fresh,
+            DoorAuth::Anonymous { groups } => {
+                let principal = Arc::new(Principal::anonymous(groups.clone()));
+                let caller = Caller::new(principal, Arc::clone(&context), Arc::clone(&door), identity.clone());
+                Login::LoggedIn { caller, again: false }
+            }
+        };
+        let deadlines = Deadlines::new(&context.limits, matches!(login, Login::LoggedIn { .. }), now);
+        Self {
+            id,
+            door,
+            context,
+            identity,
+            ids: EventIds { seed, next: 0 },
+            login,
+            client: FrameReader::new(),
+            broker: FrameReader::new(),
+            link: Link::None,
+            pending: PendingQueue::default(),
+            jobs: VecDeque::new(),
+            jobs_running: 0,
+            commits: VecDeque::new(),
+            tickets: HashMap::new(),
+            next_ticket: 0,
+            events: VecDeque::new(),
+            refused_producers: RefusedProducers::default(),
+            deadlines,
+            closing: false,
+        }
+    }
+
+    /// The name that its tickets carry.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Bytes from the client. At most [`Session::wants_client_bytes`] should be handed in; more is taken, and buffered.
+    pub fn handle_client_bytes(&mut self, bytes: &[u8], now: Now) {
+        if self.closing {
+            return;
+        }
+        self.client.push(bytes);
+        self.read_client_frames(now);
+        self.deadlines.client_sent(self.client.missing() > 0 || self.client.buffered() > 0, now);
+        self.advance(now);
+    }
+
+    /// Bytes from the broker.
+    pub fn handle_broker_bytes(&mut self, bytes: &[u8], now: Now) {
+        if self.link != Link::Up {
+            return;
+        }
+        self.broker.push(bytes);
+        self.read_broker_frames(now);
+        self.advance(now);
+    }
+
+    /// The result of a job of this session.
+    pub fn handle_done(&mut self, done: Done, now: Now) {
+        self.jobs_running = self.jobs_running.saturating_sub(1);
+        self.take_inspection(done, now);
+        self.advance(now);
+    }
+
+    /// Proof that something of this session was recorded. The receipt of another session changes nothing.
+    pub fn handle_receipt(&mut self, receipt: Receipt, now: Now) {
+        self.take_receipt(receipt);
+        self.advance(now);
+    }
+
+    /// Something of this session could not be recorded.
+    pub fn handle_unrecorded(&mut self, ticket: Ticket, now: Now) {
+        self.take_unrecorded(ticket, now);
+        self.advance(now);
+    }
+
+    /// Another world: policies, keys or the view of the cluster changed.
+    pub fn handle_context(&mut self, context: Arc<Context>, now: Now) {
+        if let Login::LoggedIn { caller, .. } = &mut self.login {
+            *caller = caller.under(Arc::clone(&context));
+        }
+        self.context = context;
+        self.retry_waiting(now);
+        self.advance(now);
+    }
+
+    /// The broker that [`Event::ConnectBroker`] asked for is connected.
+    pub fn handle_broker_up(&mut self, now: Now) {
+        if self.link == Link::Connecting {
+            self.link = Link::Up;
+            self.introduce(now);
+        }
+        self.advance(now);
+    }
+
+    /// The broker is gone, or could not be reached. `detail` is what the socket said, for the log.
+    pub fn handle_broker_down(&mut self, detail: &str, now: Now) {
+        self.link = Link::Down;
+        self.close(CloseReason::BrokerDown { detail: detail.to_owned() }, now);
+    }
+
+    /// The client closed its side or its socket failed.
+    pub fn handle_client_gone(&mut self, now: Now) {
+        self.close(CloseReason::ClientGone, now);
+    }
+
+    /// weir is stopping: the client is cut once it has no request open, or at once with `force`.
+    pub fn handle_shutdown(&mut self, force: bool, now: Now) {
+        if force || self.pending.is_empty() {
+            self.close(CloseReason::Drained, now);
+        }
+    }
+
+    /// [`Session::poll_timeout`] has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.check_deadlines(now);
+        self.advance(now);
+    }
+
+    /// What may be written to the broker next.
+    pub fn poll_to_broker(&mut self) -> Option<Cleared> {
+        if self.link != Link::Up || self.closing {
+            return None;
+        }
+        let slot = self.pending.next_to_send()?;
+        slot.memory = 0;
+        let RequestStage::Ready(cleared) = std::mem::replace(&mut slot.request, RequestStage::Sent) else { return None };
+        Some(cleared)
+    }
+
+    /// What may be written to the client next.
+    pub fn poll_to_client(&mut self, now: Now) -> Option<Cleared> {
+        loop {
+            let front = self.pending.front()?;
+            if !matches!(front.reply, ReplyStage::Ready(_))
+                || !matches!(front.request, RequestStage::Sent | RequestStage::Local)
+            {
+                return None;
+            }
+            let slot = self.pending.pop()?;
+            if slot.last {
+                self.finish(now);
+            }
+            let cleared = match slot.reply {
+                ReplyStage::Ready(Some(cleared)) => cleared,
+                ReplyStage::Ready(None) => {
+                    self.read_client_frames(now);
+                    continue;
+                }
+                ReplyStage::Nothing
+                | ReplyStage::Broker(_)
+                | ReplyStage::Inspecting { .. }
+                | ReplyStage::Recording { .. } => return None,
+            };
+            self.events.push_back(Event::Answered {
+                api: slot.api,
+                took: now.monotonic.saturating_sub(slot.received.monotonic),
+                records: slot.totals.records,
+                changed: slot.totals.changed,
+                bytes: slot.totals.bytes,
+            });
+            self.read_client_frames(now);
+            self.advance(now);
+            return Some(cleared);
+        }
+    }
+
+    /// What must be inspected next; its [`Done`] comes back through [`Session::handle_done`].
+    pub fn poll_job(&mut self) -> Option<Job> {
+        let job = self.jobs.pop_front()?;
+        self.jobs_running += 1;
+        Some(job)
+    }
+
+    /// What must be recorded next, in this order; its receipt comes back through [`Session::handle_receipt`], or its ticket through
+    /// [`Session::handle_unrecorded`].
+    pub fn poll_commit(&mut self) -> Option<(Ticket, Commit)> {
+        self.commits.pop_front()
+    }
+
+    /// What happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// How many bytes the client may be read for; 0 = stop reading.
+    pub fn wants_client_bytes(&self) -> usize {
+        if self.closing || self.pending.len() >= self.context.limits.inflight_requests_max {
+            return 0;
+        }
+        // The frame that is arriving may always finish: what came before it drains without it.
+        let full = self.held_bytes() >= self.context.limits.session_bytes_max;
+        if full && !self.pending.is_empty() { 0 } else { READ_CHUNK_BYTES }
+    }
+
+    /// How many bytes the broker may be read for; 0 = stop reading.
+    pub fn wants_broker_bytes(&self) -> usize {
+        if self.link != Link::Up || self.closing {
+            return 0;
+        }
+        let front_waits = self.pending.front().is_some_and(|slot| matches!(slot.reply, ReplyStage::Broker(_)));
+        let full = self.held_bytes() >= self.context.limits.session_bytes_max;
+        if full && !front_waits { 0 } else { READ_CHUNK_BYTES }
+    }
+
+    /// Frame bytes that this session keeps alive.
+    pub fn held_bytes(&self) -> usize {
+        self.pending.held_bytes() + self.client.buffered() + self.broker.buffered()
+    }
+
+    /// Whether the sockets are to be closed once everything polled is written.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Whether nothing is left to do: closed, every job back, every commit answered.
+    pub fn is_drained(&self) -> bool {
+        self.closing
+            && self.jobs.is_empty()
+            && self.jobs_running == 0
+            && self.commits.is_empty()
+            && self.tickets.is_empty()
+    }
+
+    /// The client's principal, after login.
+    pub fn principal(&self) -> Option<&str> {
+        match &self.login {
+            Login::LoggedIn { caller, .. } => Some(&caller.principal.id),
+            Login::Fresh | Login::Handshaken => None,
+        }
+    }
+
+    /// Brings everything forward that can go forward.
+    fn advance(&mut self, now: Now) {
+        self.settle_inspected(now);
+        if self.link == Link::None && !self.closing && self.pending.wants_broker() {
+            self.link = Link::Connecting;
+            self.events.push_back(Event::ConnectBroker { node: self.door.node });
+        }
+    }
+
+    /// Ends the connection without regard to what is open; open intents are closed as unknown.
+    fn close(&mut self, reason: CloseReason, now: Now) {
+        if self.closing {
+            return;
+        }
+        self.note_failed_login(&reason, now);
+        self.events.push_back(Event::Closing { reason });
+        self.finish(now);
+    }
+
+    fn finish(&mut self, now: Now) {
+        if self.closing {
+            return;
+        }
+        self.closing = true;
+        self.deadlines.stop();
+        self.jobs.clear();
+        self.abandon(now);
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("pending", &self.pending.len())
+            .field("link", &self.link)
+            .field("closing", &self.closing)
+            .finish_non_exhaustive()
+    }
+}

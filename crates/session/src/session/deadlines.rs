@@ -1,0 +1,127 @@
+//! What ends a session by time alone.
+
+use std::time::Duration;
+
+use crate::context::Limits;
+use crate::event::CloseReason;
+use crate::pending::{ReplyStage, RequestStage};
+use crate::session::Session;
+use crate::time::Now;
+
+/// How long an entry that could not be written waits before it is tried again.
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Points on the monotonic clock.
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    login: Option<Duration>,
+    body: Option<Duration>,
+    idle: Option<Duration>,
+    expiry: Option<Duration>,
+    stopped: bool,
+}
+
+impl Deadlines {
+    pub(super) fn new(limits: &Limits, logged_in: bool, now: Now) -> Self {
+        Self {
+            login: (!logged_in).then(|| now.monotonic.saturating_add(limits.login_timeout)),
+            body: None,
+            idle: Some(now.monotonic),
+            expiry: None,
+            stopped: false,
+        }
+    }
+
+    /// Bytes came. `partial`: a frame is open.
+    pub(super) fn client_sent(&mut self, partial: bool, now: Now) {
+        self.idle = Some(now.monotonic);
+        match (partial, self.body) {
+            (false, _) => self.body = None,
+            (true, None) => self.body = Some(now.monotonic),
+            // The clock of an open frame is not set back by its own trickle.
+            (true, Some(_)) => {}
+        }
+    }
+
+    /// A whole frame came: the one behind it has its own time.
+    pub(super) fn frame_arrived(&mut self) {
+        self.body = None;
+    }
+
+    /// `expires_at`: on the monotonic clock.
+    pub(super) fn logged_in(&mut self, expires_at: Option<Duration>) {
+        self.login = None;
+        self.expiry = expires_at;
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.stopped = true;
+    }
+}
+
+impl Session {
+    /// When [`Session::handle_timeout`] is due, on the monotonic clock.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        if self.deadlines.stopped {
+            return None;
+        }
+        let retries = self.pending.iter().filter_map(|slot| slot.retry_at);
+        self.due().into_iter().map(|(at, _)| at).chain(retries).min()
+    }
+
+    pub(super) fn check_deadlines(&mut self, now: Now) {
+        if self.deadlines.stopped {
+            return;
+        }
+        let again = self
+            .pending
+            .iter()
+            .filter(|slot| slot.retry_at.is_some_and(|at| at <= now.monotonic))
+            .map(|slot| slot.serial)
+            .collect::<Vec<_>>();
+        for serial in again {
+            self.try_again(serial);
+        }
+        let passed = self.due().into_iter().filter(|(at, _)| *at <= now.monotonic).min_by_key(|(at, _)| *at);
+        if let Some((_, reason)) = passed {
+            self.close(reason, now);
+        }
+    }
+
+    fn due(&self) -> Vec<(Duration, CloseReason)> {
+        let limits = &self.context.limits;
+        let mut due = Vec::with_capacity(6);
+        if let Some(at) = self.deadlines.login {
+            due.push((at, CloseReason::LoginTimeout(limits.login_timeout)));
+        }
+        if let Some(since) = self.deadlines.body {
+            due.push((since.saturating_add(limits.body_timeout), CloseReason::BodyTimeout(limits.body_timeout)));
+        }
+        if let (Some(since), true) = (self.deadlines.idle, self.pending.is_empty()) {
+            due.push((since.saturating_add(limits.idle_timeout), CloseReason::Idle(limits.idle_timeout)));
+        }
+        if let Some(at) = self.deadlines.expiry {
+            due.push((at, CloseReason::Expired));
+        }
+        let hold_max = self.context.audit.hold_max;
+        for slot in self.pending.iter() {
+            let since = slot.received.monotonic;
+            if matches!(slot.request, RequestStage::Waiting(_)) {
+                let detail = format!("no answer within {:?}", limits.connect_timeout);
+                due.push((since.saturating_add(limits.connect_timeout), CloseReason::BrokerDown { detail }));
+            }
+            if let Some(since) = slot.recording_since() {
+                due.push((since.saturating_add(hold_max), CloseReason::AuditHold(hold_max)));
+            }
+        }
+        due
+    }
+}
+
+impl crate::pending::Slot {
+    fn recording_since(&self) -> Option<Duration> {
+        let recording =
+            matches!(self.request, RequestStage::Recording(_)) || matches!(self.reply, ReplyStage::Recording { .. });
+        recording.then_some(self.stage_since.monotonic)
+    }
+}

@@ -1,0 +1,219 @@
+//! What of this session is being recorded, who waits for it, and what is closed when the sockets go.
+
+use weir_audit::{Commit, Decision, EntryBody, IntentId, Kind, Outcome, Receipt, Ticket};
+
+use super::{Login, Session};
+use crate::api::{Expect, fetch, produce};
+use crate::cleared::{Cleared, NoEntry};
+use crate::event::CloseReason;
+use crate::pending::{Otherwise, ReplyStage, RequestStage, Slot};
+use crate::time::Now;
+
+/// Who waits for a ticket.
+pub(super) enum Waiter {
+    /// One side of a slot.
+    Slot { serial: u64, side: Side },
+    /// Nobody: it only must not be lost before the session ends.
+    Nobody,
+    /// An intent whose request will never leave: it is closed as soon as it is durable.
+    Abandoned { entry: Box<EntryBody>, closes: Vec<IntentId> },
+}
+
+/// Which side of a slot waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Request,
+    Reply,
+}
+
+impl Session {
+    /// Queues a commit, and returns the ticket that its receipt will carry.
+    pub(super) fn record(&mut self, commit: Commit, waiter: Waiter) -> Ticket {
+        let serial = self.next_ticket;
+        self.next_ticket += 1;
+        let ticket = Ticket::new(self.id, serial);
+        self.tickets.insert(serial, waiter);
+        self.commits.push_back((ticket, commit));
+        ticket
+    }
+
+    pub(super) fn take_receipt(&mut self, receipt: Receipt) {
+        let ticket = receipt.ticket();
+        if ticket.connection() != self.id {
+            return;
+        }
+        match self.tickets.remove(&ticket.serial()) {
+            Some(Waiter::Slot { serial, side }) => {
+                if let Some(slot) = self.pending.get_mut(serial) {
+                    slot.recorded(side, receipt);
+                }
+            }
+            Some(Waiter::Abandoned { entry, closes }) => {
+                self.record(Commit::Entry { entry: *entry, closes }, Waiter::Nobody);
+            }
+            Some(Waiter::Nobody) | None => {}
+        }
+    }
+
+    pub(super) fn take_unrecorded(&mut self, ticket: Ticket, now: Now) {
+        if ticket.connection() != self.id {
+            return;
+        }
+        let Some(Waiter::Slot { serial, side }) = self.tickets.remove(&ticket.serial()) else { return };
+        match side {
+            Side::Request => self.refuse_unrecorded_intent(serial),
+            Side::Reply => self.refuse_unrecorded_entry(serial, now),
+        }
+    }
+
+    /// The intent could not be written: nothing was stored, the client may try again (56).
+    fn refuse_unrecorded_intent(&mut self, serial: u64) {
+        let Some(slot) = self.pending.get_mut(serial) else { return };
+        let ReplyStage::Broker(Expect::Produce(pending)) = std::mem::replace(&mut slot.reply, ReplyStage::Nothing)
+        else {
+            return;
+        };
+        let frame = produce::unrecorded(&pending);
+        let silent = pending.silent;
+        self.answer_locally(serial, frame, NoEntry::Refusal);
+        if let (Some(slot), true) = (self.pending.get_mut(serial), silent) {
+            slot.reply = ReplyStage::Ready(None);
+            slot.last = true;
+            self.events.push_back(crate::event::Event::Closing { reason: CloseReason::SilentRequestRefused });
+        }
+    }
+
+    fn refuse_unrecorded_entry(&mut self, serial: u64, now: Now) {
+        let Some(slot) = self.pending.get_mut(serial) else { return };
+        match &slot.reply {
+            ReplyStage::Recording { otherwise: Otherwise::WithholdFetch { pending, inspection, cleaning }, .. } => {
+                if let Login::LoggedIn { caller, .. } = &self.login {
+                    let vetted = fetch::unrecorded(caller, pending, inspection, cleaning);
+                    slot.reply = ReplyStage::Ready(Some(Cleared::without_entry(vetted, NoEntry::Refusal)));
+                }
+            }
+            ReplyStage::Recording { otherwise: Otherwise::TryAgain { .. }, .. } => {
+                slot.retry_at = Some(now.monotonic.saturating_add(super::deadlines::RETRY_PAUSE));
+            }
+            ReplyStage::Recording { otherwise: Otherwise::Close, .. } => {
+                let hold_max = self.context.audit.hold_max;
+                self.close(CloseReason::AuditHold(hold_max), now);
+            }
+            ReplyStage::Nothing | ReplyStage::Broker(_) | ReplyStage::Inspecting { .. } | ReplyStage::Ready(_) => {}
+        }
+    }
+
+    /// The same entry once more: its records are stored, so its reply can be neither given nor refused yet.
+    pub(super) fn try_again(&mut self, serial: u64) {
+        let Some(slot) = self.pending.get_mut(serial) else { return };
+        slot.retry_at = None;
+        let ReplyStage::Recording { otherwise: Otherwise::TryAgain { entry, closes }, .. } = &slot.reply else {
+            return;
+        };
+        let commit = Commit::Entry { entry: (**entry).clone(), closes: closes.clone() };
+        let ticket = self.record(commit, Waiter::Slot { serial, side: Side::Reply });
+        if let Some(Slot { reply: ReplyStage::Recording { held, .. }, .. }) = self.pending.get_mut(serial) {
+            held.renew(ticket);
+        }
+    }
+
+    /// The sockets are gone: closes each intent that is open, or will be once its receipt comes.
+    pub(super) fn abandon(&mut self, now: Now) {
+        let slots = self.pending.drain().collect::<Vec<_>>();
+        for slot in slots {
+            let Slot { request, reply, .. } = slot;
+            let ReplyStage::Broker(Expect::Produce(pending)) = reply else {
+                if let ReplyStage::Recording { otherwise: Otherwise::TryAgain { entry, closes }, .. } = reply {
+                    self.record_again_if_unrecorded(entry, closes, slot.retry_at.is_some());
+                }
+                continue;
+            };
+            if pending.intent_at.is_none() {
+                if matches!(request, RequestStage::Sent) {
+                    // Without an intent the entry is all that there will be.
+                    let entry = pending.abandoned(Outcome::Unknown, now);
+                    self.record(Commit::Entry { entry, closes: Vec::new() }, Waiter::Nobody);
+                }
+                continue;
+            }
+            let closes = vec![produce::intent_id(&pending)];
+            match request {
+                RequestStage::Sent => {
+                    let entry = pending.abandoned(Outcome::Unknown, now);
+                    self.record(Commit::Entry { entry, closes }, Waiter::Nobody);
+                }
+                RequestStage::Ready(_) => {
+                    let entry = pending.abandoned(Outcome::None, now);
+                    self.record(Commit::Entry { entry, closes }, Waiter::Nobody);
+                }
+                RequestStage::Recording(held) => {
+                    let entry = Box::new(pending.abandoned(Outcome::None, now));
+                    if let Some(waiter) = self.tickets.get_mut(&held.ticket().serial()) {
+                        *waiter = Waiter::Abandoned { entry, closes };
+                    }
+                }
+                RequestStage::Waiting(_)
+                | RequestStage::Inspecting(_)
+                | RequestStage::Inspected(..)
+                | RequestStage::Local => {}
+            }
+        }
+    }
+
+    fn record_again_if_unrecorded(&mut self, entry: Box<EntryBody>, closes: Vec<IntentId>, unrecorded: bool) {
+        if unrecorded {
+            self.record(Commit::Entry { entry: *entry, closes }, Waiter::Nobody);
+        }
+    }
+}
+
+impl Slot {
+    fn recorded(&mut self, side: Side, receipt: Receipt) {
+        match side {
+            Side::Request if matches!(self.request, RequestStage::Recording(_)) => {
+                let RequestStage::Recording(held) = std::mem::replace(&mut self.request, RequestStage::Local) else {
+                    return;
+                };
+                self.request = match held.release(receipt) {
+                    Ok(cleared) => RequestStage::Ready(cleared),
+                    Err(held) => RequestStage::Recording(held),
+                };
+            }
+            Side::Reply if matches!(self.reply, ReplyStage::Recording { .. }) => {
+                let ReplyStage::Recording { held, otherwise } =
+                    std::mem::replace(&mut self.reply, ReplyStage::Nothing)
+                else {
+                    return;
+                };
+                self.reply = match held.release(receipt) {
+                    Ok(cleared) => ReplyStage::Ready((!self.swallow).then_some(cleared)),
+                    Err(held) => ReplyStage::Recording { held, otherwise },
+                };
+            }
+            // The slot went on without it: its hold ran out, or it was refused.
+            Side::Request | Side::Reply => {}
+        }
+    }
+}
+
+impl produce::Pending {
+    /// The entry of a request whose connection went before its answer.
+    fn abandoned(&self, outcome: Outcome, now: Now) -> EntryBody {
+        let mut entry = self.entry(Kind::Produce, now);
+        entry.outcome = outcome;
+        match outcome {
+            Outcome::Unknown => {
+                entry.decision = Decision::Unknown;
+                entry.reason = Some("the connection ended before the broker's answer".to_owned());
+            }
+            Outcome::None
+            | Outcome::Stored
+            | Outcome::Delivered
+            | Outcome::Refused { .. }
+            | Outcome::BrokerError { .. } => {
+                entry.reason = Some("the connection ended before the request was forwarded".to_owned());
+            }
+        }
+        entry
+    }
+}

@@ -1,0 +1,477 @@
+//! From the client: frames become requests, requests become actions, actions take their slot.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use kafka_protocol::messages::ApiVersionsRequest;
+use kafka_protocol::protocol::StrBytes;
+use weir_audit::{Commit, Kind, Outcome};
+use weir_authn::Authenticated;
+use weir_protocol::{ApiKey, RequestPrefix, Segments, check_request, peek_request, unsupported_version_response};
+
+use super::ledger::{Side, Waiter};
+use super::{Login, Session};
+use crate::api::{
+    Action, Expect, Incoming, Note, Notes, api_versions, encode_request, fetch, find_coordinator, groups,
+    init_producer_id, list_offsets, metadata, offsets, produce, sasl,
+};
+use crate::caller::{Caller, principal_ref};
+use crate::cleared::{Cleared, Held, NoEntry};
+use crate::event::{CloseReason, Event};
+use crate::job::Job;
+use crate::pending::{Otherwise, ReplyStage, RequestStage, Slot, Totals};
+use crate::refusal::Code;
+use crate::time::Now;
+use crate::vetted::Vetted;
+
+/// weir's name to the brokers (KIP-511).
+const SOFTWARE_NAME: &str = "weir";
+const SOFTWARE_VERSION: &str = env!("CARGO_PKG_VERSION");
+const OWN_CLIENT_ID: &str = "weir/";
+const OWN_API_VERSIONS: i16 = 3;
+
+impl Session {
+    /// Takes whole frames off the client's bytes, as many as may be in flight.
+    pub(super) fn read_client_frames(&mut self, now: Now) {
+        while !self.closing && self.pending.len() < self.context.limits.inflight_requests_max {
+            let limits = &self.context.limits;
+            let frame_bytes_max = match self.login {
+                Login::Fresh | Login::Handshaken => limits.frame_bytes_max_before_login,
+                Login::LoggedIn { .. } => limits.frame_bytes_max,
+            };
+            match self.client.next_frame(frame_bytes_max) {
+                Ok(Some(frame)) => {
+                    self.deadlines.frame_arrived();
+                    self.take_request(frame, now);
+                }
+                Ok(None) => return,
+                Err(error) => self.close(CloseReason::Frame(error), now),
+            }
+        }
+    }
+
+    fn take_request(&mut self, frame: BytesMut, now: Now) {
+        let prefix = match peek_request(&frame) {
+            Ok(prefix) => prefix,
+            Err(error) => return self.close(CloseReason::Malformed(error), now),
+        };
+        let served = ApiKey::from_code(prefix.api_key).filter(|api| api.versions().contains(&prefix.api_version));
+        let Some(api) = served else { return self.refuse_unserved(&prefix, now) };
+        let login_call = match api {
+            ApiKey::ApiVersions | ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => true,
+            ApiKey::Produce
+            | ApiKey::Fetch
+            | ApiKey::ListOffsets
+            | ApiKey::Metadata
+            | ApiKey::OffsetCommit
+            | ApiKey::OffsetFetch
+            | ApiKey::FindCoordinator
+            | ApiKey::JoinGroup
+            | ApiKey::Heartbeat
+            | ApiKey::LeaveGroup
+            | ApiKey::SyncGroup
+            | ApiKey::InitProducerId => false,
+        };
+        if !login_call && !matches!(self.login, Login::LoggedIn { again: false, .. }) {
+            // Decided by the key alone, before the body is parsed (T8).
+            return self.close(CloseReason::NotLoggedIn { api_key: prefix.api_key }, now);
+        }
+        match check_request(&frame) {
+            Ok(request) => {
+                let incoming = Incoming { frame, request };
+                let serial = self.open_slot(&incoming, now);
+                self.dispatch(serial, incoming, now);
+            }
+            Err(error) => self.close(CloseReason::Malformed(error), now),
+        }
+    }
+
+    /// An API or version outside weir's table: 35 in its own schema where that has a place for it, else the end.
+    fn refuse_unserved(&mut self, prefix: &RequestPrefix, now: Now) {
+        let not_served = CloseReason::NotServed { api_key: prefix.api_key, api_version: prefix.api_version };
+        let api_versions = prefix.api_key == ApiKey::ApiVersions.code();
+        let handshake = prefix.api_key == ApiKey::SaslHandshake.code();
+        if !matches!(self.login, Login::LoggedIn { .. }) && !api_versions && !handshake {
+            return self.close(CloseReason::NotLoggedIn { api_key: prefix.api_key }, now);
+        }
+        let answer = if api_versions {
+            api_versions::unknown_version(prefix)
+        } else {
+            unsupported_version_response(prefix.api_key, prefix.api_version, prefix.correlation_id)
+                .map(|frame| Segments::from(frame.freeze()))
+        };
+        let Some(answer) = answer else { return self.close(not_served, now) };
+        let serial = self.pending.push(Slot {
+            serial: 0,
+            // Any API of the table does: the slot carries weir's own answer and nothing is sent for it.
+            api: ApiKey::ApiVersions,
+            version: prefix.api_version,
+            upstream_version: prefix.api_version,
+            correlation_id: prefix.correlation_id,
+            received: now,
+            stage_since: now,
+            memory: 0,
+            request: RequestStage::Local,
+            reply: ReplyStage::Nothing,
+            last: false,
+            totals: Totals::default(),
+            swallow: false,
+            retry_at: None,
+        });
+        if !api_versions {
+            let note = Note { code: Code::UnsupportedVersion, reason: "not_served", resource: None };
+            self.note_refusal(None, (prefix.api_key, prefix.api_version), None, note, now);
+        }
+        self.answer_locally(serial, answer, NoEntry::Refusal);
+    }
+
+    fn open_slot(&mut self, incoming: &Incoming, now: Now) -> u64 {
+        let request = &incoming.request;
+        self.pending.push(Slot {
+            serial: 0,
+            api: request.api,
+            version: request.version,
+            upstream_version: request.version,
+            correlation_id: request.correlation_id,
+            received: now,
+            stage_since: now,
+            memory: incoming.frame.len(),
+            request: RequestStage::Local,
+            reply: ReplyStage::Nothing,
+            last: false,
+            totals: Totals::default(),
+            swallow: false,
+            retry_at: None,
+        })
+    }
+
+    /// Asks again for what waited for the view of the cluster.
+    pub(super) fn retry_waiting(&mut self, now: Now) {
+        let waiting = self
+            .pending
+            .iter_mut()
+            .filter(|slot| matches!(slot.request, RequestStage::Waiting(_)))
+            .filter_map(|slot| match std::mem::replace(&mut slot.request, RequestStage::Local) {
+                RequestStage::Waiting(incoming) => Some((slot.serial, incoming)),
+                RequestStage::Inspecting(_)
+                | RequestStage::Inspected(..)
+                | RequestStage::Recording(_)
+                | RequestStage::Ready(_)
+                | RequestStage::Sent
+                | RequestStage::Local => None,
+            })
+            .collect::<Vec<_>>();
+        for (serial, incoming) in waiting {
+            if !self.closing {
+                self.dispatch(serial, incoming, now);
+            }
+        }
+    }
+
+    fn dispatch(&mut self, serial: u64, incoming: Incoming, now: Now) {
+        match incoming.request.api {
+            ApiKey::SaslHandshake => return self.handshake(serial, &incoming, now),
+            ApiKey::SaslAuthenticate => return self.authenticate(serial, &incoming, now),
+            ApiKey::ApiVersions
+            | ApiKey::Produce
+            | ApiKey::Fetch
+            | ApiKey::ListOffsets
+            | ApiKey::Metadata
+            | ApiKey::OffsetCommit
+            | ApiKey::OffsetFetch
+            | ApiKey::FindCoordinator
+            | ApiKey::JoinGroup
+            | ApiKey::Heartbeat
+            | ApiKey::LeaveGroup
+            | ApiKey::SyncGroup
+            | ApiKey::InitProducerId => {}
+        }
+        let Some(view) = self.context.view.clone() else { return self.wait(serial, incoming) };
+        if incoming.request.api == ApiKey::ApiVersions {
+            let action = api_versions::request(&view, &self.door, &incoming);
+            return self.act(serial, action, now);
+        }
+        let Login::LoggedIn { caller, .. } = &self.login else {
+            return self.close(CloseReason::NotLoggedIn { api_key: incoming.request.api.code() }, now);
+        };
+        let caller = caller.clone();
+        let (call, client_id) = (incoming.call(), incoming.client_id());
+        let mut notes = Notes::new();
+        let action = self.decide(&caller, incoming, &mut notes, now);
+        for note in notes {
+            self.note_refusal(Some(&caller), (call.0.code(), call.1), client_id.as_deref(), note, now);
+        }
+        self.act(serial, action, now);
+    }
+
+    fn decide(&mut self, caller: &Caller, incoming: Incoming, notes: &mut Notes, now: Now) -> Action {
+        match incoming.request.api {
+            ApiKey::Produce => {
+                let event_id = self.ids.next(now);
+                produce::request(caller, incoming, event_id, notes)
+            }
+            ApiKey::Fetch => {
+                let event_id = self.ids.next(now);
+                fetch::request(caller, incoming, event_id, notes)
+            }
+            ApiKey::ListOffsets => list_offsets::request(caller, incoming, notes),
+            ApiKey::Metadata => metadata::request(caller, incoming, notes),
+            ApiKey::OffsetCommit => offsets::commit(caller, incoming, notes),
+            ApiKey::OffsetFetch => offsets::fetch(caller, incoming, notes),
+            ApiKey::FindCoordinator => find_coordinator::request(caller, incoming, notes),
+            ApiKey::JoinGroup => groups::join(caller, incoming, notes),
+            ApiKey::Heartbeat => groups::heartbeat(caller, incoming, notes),
+            ApiKey::LeaveGroup => groups::leave(caller, incoming, notes),
+            ApiKey::SyncGroup => groups::sync(caller, incoming, notes),
+            ApiKey::InitProducerId => init_producer_id::request(caller, incoming, notes),
+            // The login is decided before.
+            ApiKey::ApiVersions | ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => {
+                Action::Close(CloseReason::NotLoggedIn { api_key: incoming.request.api.code() })
+            }
+        }
+    }
+
+    fn act(&mut self, serial: u64, action: Action, now: Now) {
+        match action {
+            Action::Forward { frame, expect } => self.forward(serial, frame, expect, now),
+            Action::Answer(frame) => self.answer_locally(serial, frame, NoEntry::ControlPlane),
+            Action::Inspect { plan, request, frame, expect } => {
+                let options = (self.context.limits.records, self.context.audit.digest_key.clone());
+                let job = Job::produce(serial, frame, (request, expect.version), plan, options);
+                if let Some(slot) = self.pending.get_mut(serial) {
+                    slot.request = RequestStage::Inspecting(expect);
+                }
+                self.jobs.push_back(job);
+            }
+            Action::Resolve { incoming, ids } => {
+                self.events.push_back(Event::ResolveTopics { ids });
+                self.wait(serial, incoming);
+            }
+            Action::Close(reason) => self.close(reason, now),
+        }
+    }
+
+    fn wait(&mut self, serial: u64, incoming: Incoming) {
+        if let Some(slot) = self.pending.get_mut(serial) {
+            slot.request = RequestStage::Waiting(incoming);
+        }
+    }
+
+    fn forward(&mut self, serial: u64, frame: Segments, expect: Expect, now: Now) {
+        let (node, view) = (self.door.node, self.context.view.clone());
+        let Some(slot) = self.pending.get_mut(serial) else { return };
+        let upstream_version = match &expect {
+            Expect::Metadata(pending) => pending.upstream_version(),
+            Expect::Own
+            | Expect::Pass
+            | Expect::Produce(_)
+            | Expect::Fetch(_)
+            | Expect::ListOffsets(_)
+            | Expect::FindCoordinator(_)
+            | Expect::OffsetCommit(_)
+            | Expect::OffsetFetch(_) => slot.version,
+        };
+        let api = slot.api;
+        let spoken = view.and_then(|view| view.versions(node, api));
+        if !spoken.is_some_and(|(min, max)| (min..=max).contains(&upstream_version)) {
+            let (key, version, correlation_id) = (api.code(), slot.version, slot.correlation_id);
+            return match unsupported_version_response(key, version, correlation_id) {
+                Some(answer) => self.answer_locally(serial, Segments::from(answer.freeze()), NoEntry::Refusal),
+                None => self.close(CloseReason::NotServed { api_key: key, api_version: version }, now),
+            };
+        }
+        let Some(vetted) = Vetted::request(api, frame) else {
+            return self.close(CloseReason::NotServed { api_key: api.code(), api_version: upstream_version }, now);
+        };
+        slot.upstream_version = upstream_version;
+        slot.request = RequestStage::Ready(Cleared::without_entry(vetted, NoEntry::ControlPlane));
+        slot.reply = ReplyStage::Broker(expect);
+    }
+
+    pub(super) fn answer_locally(&mut self, serial: u64, frame: Segments, why: NoEntry) {
+        if let Some(slot) = self.pending.get_mut(serial) {
+            slot.memory = frame.len();
+            slot.request = RequestStage::Local;
+            slot.reply = ReplyStage::Ready(Some(Cleared::without_entry(Vetted::local(frame), why)));
+        }
+    }
+
+    fn handshake(&mut self, serial: u64, incoming: &Incoming, now: Now) {
+        let (action, accepted) = sasl::handshake(&self.door, incoming);
+        match &mut self.login {
+            Login::LoggedIn { again, .. } => *again = accepted,
+            Login::Fresh | Login::Handshaken if accepted => self.login = Login::Handshaken,
+            Login::Fresh | Login::Handshaken => {}
+        }
+        self.act(serial, action, now);
+    }
+
+    fn authenticate(&mut self, serial: u64, incoming: &Incoming, now: Now) {
+        let before = match &self.login {
+            Login::Handshaken => None,
+            Login::LoggedIn { caller, again: true } => Some(Arc::clone(&caller.principal)),
+            Login::Fresh | Login::LoggedIn { again: false, .. } => {
+                let answer = sasl::out_of_order(incoming);
+                self.act(serial, answer, now);
+                return self.end_with(serial, "authenticate_before_handshake", now);
+            }
+        };
+        match sasl::authenticate(&self.context.identity, incoming, before.as_deref(), now) {
+            Ok(authenticated) => self.let_in(serial, incoming, authenticated, now),
+            Err(refused) => {
+                let answer = sasl::refusal(incoming, &refused.message);
+                self.act(serial, answer, now);
+                self.refused_login(refused.reason, now);
+                self.end_with(serial, &refused.message, now);
+            }
+        }
+    }
+
+    /// The connection ends once the slot's reply is written.
+    fn end_with(&mut self, serial: u64, message: &str, _now: Now) {
+        self.events.push_back(Event::Closing { reason: CloseReason::LoginFailed(message.to_owned()) });
+        if let Some(slot) = self.pending.get_mut(serial) {
+            slot.last = true;
+        }
+    }
+
+    /// The login is recorded before the client learns of it.
+    fn let_in(&mut self, serial: u64, incoming: &Incoming, authenticated: Authenticated, now: Now) {
+        let Authenticated { principal, expires_at } = authenticated;
+        let principal = Arc::new(principal);
+        let caller = Caller::new(
+            Arc::clone(&principal),
+            Arc::clone(&self.context),
+            Arc::clone(&self.door),
+            self.identity.clone(),
+        );
+        let mut entry = self.identity.entry(Kind::AuthOk, self.ids.next(now), now);
+        entry.principal = Some(principal_ref(&principal));
+        entry.api = Some((incoming.request.api.code(), incoming.request.version));
+        entry.policy_digest = Some(self.context.policy.digest());
+        if let (Some(client), Some(id)) = (entry.client.as_mut(), incoming.client_id()) {
+            client.client_id = Some(id);
+        }
+        let lifetime = expires_at.saturating_sub(now.wall);
+        self.events.push_back(Event::LoggedIn { principal: principal.id.clone(), lifetime: Some(lifetime) });
+        self.login = Login::LoggedIn { caller, again: false };
+        self.deadlines.logged_in(Some(now.monotonic.saturating_add(lifetime)));
+        let Action::Answer(frame) = sasl::accepted(incoming, expires_at, now) else {
+            let message = "the login cannot be answered in this version".to_owned();
+            return self.close(CloseReason::LoginFailed(message), now);
+        };
+        let commit = Commit::Entry { entry, closes: Vec::new() };
+        let ticket = self.record(commit, Waiter::Slot { serial, side: Side::Reply });
+        if let Some(slot) = self.pending.get_mut(serial) {
+            slot.memory = frame.len();
+            slot.stage_since = now;
+            let held = Held::new(Vetted::local(frame), ticket);
+            slot.reply = ReplyStage::Recording { held, otherwise: Otherwise::Close };
+        }
+    }
+
+    /// weir says its own name first; the answer is read and swallowed.
+    pub(super) fn introduce(&mut self, now: Now) {
+        let version = self
+            .context
+            .view
+            .as_ref()
+            .and_then(|view| view.spoken(self.door.node, ApiKey::ApiVersions))
+            .map_or(0, |(_, max)| max.min(OWN_API_VERSIONS));
+        let body = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str(SOFTWARE_NAME))
+            .with_client_software_version(StrBytes::from_static_str(SOFTWARE_VERSION));
+        let frame = encode_request(ApiKey::ApiVersions, version, OWN_CORRELATION_ID, OWN_CLIENT_ID, &body);
+        let Some(vetted) = frame.and_then(|frame| Vetted::request(ApiKey::ApiVersions, frame)) else { return };
+        self.pending.push_front(Slot {
+            serial: 0,
+            api: ApiKey::ApiVersions,
+            version,
+            upstream_version: version,
+            correlation_id: OWN_CORRELATION_ID,
+            received: now,
+            stage_since: now,
+            memory: 0,
+            request: RequestStage::Ready(Cleared::without_entry(vetted, NoEntry::ControlPlane)),
+            reply: ReplyStage::Broker(Expect::Own),
+            last: false,
+            totals: Totals::default(),
+            swallow: false,
+            retry_at: None,
+        });
+    }
+
+    /// A login that failed: merged with its like, never waited for (P9).
+    pub(super) fn refused_login(&mut self, reason: &'static str, now: Now) {
+        let mut entry = self.identity.entry(Kind::AuthFail, self.ids.next(now), now);
+        entry.decision = weir_audit::Decision::Refuse;
+        entry.outcome = Outcome::Refused { code: Code::SaslAuthenticationFailed.code() };
+        entry.reason = Some(reason.to_owned());
+        self.events.push_back(Event::Refused {
+            api: None,
+            code: Code::SaslAuthenticationFailed.code(),
+            reason,
+            resource: None,
+            entry: Box::new(entry),
+        });
+    }
+
+    fn note_refusal(
+        &mut self,
+        caller: Option<&Caller>,
+        (key, version): (i16, i16),
+        client_id: Option<&str>,
+        note: Note,
+        now: Now,
+    ) {
+        let mut entry = self.identity.entry(Kind::Block, self.ids.next(now), now);
+        entry.principal = caller.map(|caller| principal_ref(&caller.principal));
+        entry.api = Some((key, version));
+        entry.decision = weir_audit::Decision::Refuse;
+        entry.outcome = Outcome::Refused { code: note.code.code() };
+        entry.reason = Some(match &note.resource {
+            Some(resource) => format!("{}: {resource}", note.reason),
+            None => note.reason.to_owned(),
+        });
+        entry.policy_digest = Some(self.context.policy.digest());
+        if let (Some(client), Some(id)) = (entry.client.as_mut(), client_id) {
+            client.client_id = Some(id.to_owned());
+        }
+        self.events.push_back(Event::Refused {
+            api: ApiKey::from_code(key),
+            code: note.code.code(),
+            reason: note.reason,
+            resource: note.resource,
+            entry: Box::new(entry),
+        });
+    }
+
+    /// A connection that ends before login because of what the client did counts as a failed login.
+    pub(super) fn note_failed_login(&mut self, reason: &CloseReason, now: Now) {
+        let own_fault = match reason {
+            CloseReason::Frame(_)
+            | CloseReason::Malformed(_)
+            | CloseReason::NotLoggedIn { .. }
+            | CloseReason::NotServed { .. }
+            | CloseReason::LoginTimeout(_) => true,
+            CloseReason::ClientGone
+            | CloseReason::BrokerDown { .. }
+            | CloseReason::BrokerMalformed(_)
+            | CloseReason::LoginFailed(_)
+            | CloseReason::BodyTimeout(_)
+            | CloseReason::Idle(_)
+            | CloseReason::Expired
+            | CloseReason::AuditHold(_)
+            | CloseReason::TooManyRefused
+            | CloseReason::InspectionFailed
+            | CloseReason::SilentRequestRefused
+            | CloseReason::Drained => false,
+        };
+        if own_fault && !matches!(self.login, Login::LoggedIn { .. }) {
+            self.refused_login(reason.code(), now);
+        }
+    }
+}
+
+/// Correlation id of weir's own requests; the order in the queue identifies them.
+const OWN_CORRELATION_ID: i32 = i32::MAX;
