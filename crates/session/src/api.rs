@@ -95,7 +95,12 @@ pub(crate) enum Action {
     /// weir answers it alone.
     Answer(Segments),
     /// It goes to the broker once its records were inspected.
-    Inspect { plan: Vec<Planned>, request: weir_protocol::ProduceRequest, frame: BytesMut, expect: Box<produce::Pending> },
+    Inspect {
+        plan: Vec<Planned>,
+        request: weir_protocol::ProduceRequest,
+        frame: BytesMut,
+        expect: Box<produce::Pending>,
+    },
     /// It names topic ids that the view does not know yet.
     Resolve { incoming: Incoming, ids: Vec<uuid::Uuid> },
     /// The connection ends.

@@ -51,17 +51,35 @@ pub struct Limits {
     pub connect_timeout: Duration,
 }
 
-/// Which topics wait for the audit log.
+/// Which topics wait for the audit log, and what is said of their records.
 #[derive(Clone, Debug)]
 pub struct AuditRules {
-    /// What applies to a topic that no override names.
-    pub durability: Durability,
-    /// Overrides in order; the first whose pattern matches wins.
-    pub topics: Vec<(weir_policy::Pattern, Durability)>,
-    /// Key of the digest over what is stored and delivered; `None` = no digest.
-    pub digest_key: Option<DigestKey>,
-    /// How long a reply waits for its entry before the connection closes.
+    /// What applies to a topic that nothing else names.
+    pub default: TopicAudit,
+    /// What else applies to which topics. When several match, the surest durability and the fuller digest among them.
+    pub topics: Vec<(Vec<weir_policy::Pattern>, TopicAuditChange)>,
+    /// Key of the digest over what is stored and delivered.
+    pub digest_key: DigestKey,
+    /// How long anything waits for the log before its connection closes.
     pub hold_max: Duration,
+}
+
+/// How a topic is audited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicAudit {
+    /// What waits for the log.
+    pub durability: Durability,
+    /// Whether opened batches get a digest.
+    pub digest: bool,
+}
+
+/// What an override changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicAuditChange {
+    /// The durability, if it says so.
+    pub durability: Option<Durability>,
+    /// The digest, if it says so.
+    pub digest: Option<bool>,
 }
 
 /// The secret key of the batch digest.
@@ -75,12 +93,18 @@ impl std::fmt::Debug for DigestKey {
 }
 
 impl AuditRules {
-    /// The durability of a topic.
-    pub fn of(&self, topic: &str) -> Durability {
-        self.topics
-            .iter()
-            .find(|(pattern, _)| pattern.matches(topic))
-            .map_or(self.durability, |(_, durability)| *durability)
+    /// How a topic is audited.
+    pub fn of(&self, topic: &str) -> TopicAudit {
+        let matching = || {
+            self.topics
+                .iter()
+                .filter(|(patterns, _)| patterns.iter().any(|pattern| pattern.matches(topic)))
+                .map(|(_, change)| change)
+        };
+        TopicAudit {
+            durability: matching().filter_map(|change| change.durability).max().unwrap_or(self.default.durability),
+            digest: matching().filter_map(|change| change.digest).max().unwrap_or(self.default.digest),
+        }
     }
 }
 

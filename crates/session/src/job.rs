@@ -35,7 +35,6 @@ pub struct Job {
     slot: u64,
     small: bool,
     limits: records::Limits,
-    digest_key: Option<DigestKey>,
     work: Work,
 }
 
@@ -52,6 +51,8 @@ pub(crate) struct Planned {
     pub(crate) partition: usize,
     pub(crate) records: Range<usize>,
     pub(crate) rules: Option<Arc<RuleSet>>,
+    /// Key of the digest over what leaves, where the topic wants one.
+    pub(crate) digest_key: Option<DigestKey>,
 }
 
 /// The result of a [`Job`], to be handed back to the session that made it.
@@ -224,10 +225,10 @@ impl Job {
         frame: BytesMut,
         (request, version): (ProduceRequest, i16),
         plan: Vec<Planned>,
-        (limits, digest_key): (records::Limits, Option<DigestKey>),
+        limits: records::Limits,
     ) -> Self {
         let small = is_small(&frame, &plan);
-        Self { slot, small, limits, digest_key, work: Work::Produce { frame, request, version, plan } }
+        Self { slot, small, limits, work: Work::Produce { frame, request, version, plan } }
     }
 
     pub(crate) fn fetch(
@@ -235,10 +236,10 @@ impl Job {
         frame: BytesMut,
         response: FetchResponse,
         plan: Vec<Planned>,
-        (limits, digest_key): (records::Limits, Option<DigestKey>),
+        limits: records::Limits,
     ) -> Self {
         let small = is_small(&frame, &plan);
-        Self { slot, small, limits, digest_key, work: Work::Fetch { frame, response, plan } }
+        Self { slot, small, limits, work: Work::Fetch { frame, response, plan } }
     }
 
     /// The request that the job belongs to; what [`Done::failed`] takes.
@@ -254,13 +255,13 @@ impl Job {
 
     /// Inspects the records.
     pub fn run(self, scratch: &mut Scratch) -> Done {
-        let options = Options { limits: &self.limits, digest_key: self.digest_key.as_ref().map(|key| &key.0) };
+        let limits = &self.limits;
         let inspection = match self.work {
             Work::Produce { mut frame, request, version, plan } => {
                 let partitions = plan
                     .into_iter()
                     .map(|planned| {
-                        let batch = produced(&mut frame, version, &planned, &options, scratch);
+                        let batch = produced(&mut frame, version, &planned, limits, scratch);
                         ProducedPartition { planned, batch }
                     })
                     .collect();
@@ -268,7 +269,7 @@ impl Job {
             }
             Work::Fetch { mut frame, response, plan } => {
                 let partitions =
-                    plan.into_iter().map(|planned| fetched(&mut frame, planned, &options, scratch)).collect();
+                    plan.into_iter().map(|planned| fetched(&mut frame, planned, limits, scratch)).collect();
                 Inspection::Fetch(FetchInspection { frame: frame.freeze(), response, partitions })
             }
         };
@@ -280,7 +281,7 @@ fn produced(
     frame: &mut BytesMut,
     version: i16,
     planned: &Planned,
-    options: &Options<'_>,
+    limits: &records::Limits,
     scratch: &mut Scratch,
 ) -> Result<ProducedBatch, BatchError> {
     let records = frame.get_mut(planned.records.clone()).unwrap_or_default();
@@ -295,6 +296,7 @@ fn produced(
             replaced: None,
         });
     };
+    let options = &Options { limits, digest_key: planned.digest_key.as_ref().map(|key| &key.0) };
     let mut inspector = rules.inspector(&mut scratch.policy);
     let rewritten = records::rewrite_produce(records, version, options, &mut inspector, &mut scratch.records)?;
     Ok(ProducedBatch {
@@ -307,7 +309,9 @@ fn produced(
     })
 }
 
-fn fetched(frame: &mut BytesMut, planned: Planned, options: &Options<'_>, scratch: &mut Scratch) -> FetchedBatches {
+fn fetched(frame: &mut BytesMut, planned: Planned, limits: &records::Limits, scratch: &mut Scratch) -> FetchedBatches {
+    let digest_key = planned.digest_key.clone();
+    let options = &Options { limits, digest_key: digest_key.as_ref().map(|key| &key.0) };
     let records = frame.get_mut(planned.records.clone()).unwrap_or_default();
     let Some(rules) = planned.rules.clone() else {
         return match records::check_fetch(records) {

@@ -247,7 +247,9 @@ impl Session {
         }
         let slot = self.pending.next_to_send()?;
         slot.memory = 0;
-        let RequestStage::Ready(cleared) = std::mem::replace(&mut slot.request, RequestStage::Sent) else { return None };
+        let RequestStage::Ready(cleared) = std::mem::replace(&mut slot.request, RequestStage::Sent) else {
+            return None;
+        };
         Some(cleared)
     }
 

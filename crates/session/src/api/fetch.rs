@@ -88,9 +88,12 @@ pub(crate) fn response(caller: &Caller, pending: Box<Pending>, arrived: Arrived)
     for (at, topic) in response.topics.iter().enumerate() {
         let Some(name) = pending.name_of(&arrived.frame, &topic.topic) else { continue };
         let rules = caller.context.policy.rules(&caller.subject(), name, Direction::Consume);
+        let audit = &caller.context.audit;
+        let digest_key = audit.of(name).digest.then(|| audit.digest_key.clone());
         for (partition_at, partition) in topic.partitions.iter().enumerate() {
             if let Some(records) = partition.records.clone().filter(|records| !Range::is_empty(records)) {
-                plan.push(Planned { topic: at, partition: partition_at, records, rules: rules.clone() });
+                let (rules, digest_key) = (rules.clone(), digest_key.clone());
+                plan.push(Planned { topic: at, partition: partition_at, records, rules, digest_key });
             }
         }
     }
@@ -122,7 +125,7 @@ pub(crate) fn settle(
     let (mut records, mut changed, mut bytes) = (0, 0, 0);
     for found in &inspection.partitions {
         let Some(name) = pending.planned_name(inspection, found) else { continue };
-        durability = durability.max(caller.context.audit.of(name));
+        durability = durability.max(caller.context.audit.of(name).durability);
         records += u64::from(found.records);
         changed += u64::from(found.edited_records);
         bytes += found.bytes_in as u64;

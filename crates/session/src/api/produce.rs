@@ -110,21 +110,21 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, event_id: EventId, no
     for (at, asked) in request.topics.iter().enumerate() {
         let (name, id) = named(caller, &incoming, &asked.topic);
         let code = whole.or_else(|| verdict(caller, name.as_deref(), notes));
-        let rules = match (&name, code) {
-            (Some(name), None) => {
-                durability = durability.max(caller.context.audit.of(name));
-                caller.context.policy.rules(&caller.subject(), name, Direction::Produce)
-            }
-            (None, _) | (_, Some(_)) => None,
-        };
+        let (mut rules, mut digest_key) = (None, None);
+        if let (Some(name), None) = (&name, code) {
+            let audit = caller.context.audit.of(name);
+            durability = durability.max(audit.durability);
+            rules = caller.context.policy.rules(&caller.subject(), name, Direction::Produce);
+            digest_key = audit.digest.then(|| caller.context.audit.digest_key.clone());
+        }
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for (partition_at, partition) in asked.partitions.iter().enumerate() {
             let refusal = match (code, &partition.records) {
                 (Some(code), _) => Some(Refusal::of(code)),
                 (None, None) => Some(Refusal::of(Code::InvalidRecord)),
                 (None, Some(records)) => {
-                    let (records, rules) = (records.clone(), rules.clone());
-                    plan.push(Planned { topic: at, partition: partition_at, records, rules });
+                    let (records, rules, digest_key) = (records.clone(), rules.clone(), digest_key.clone());
+                    plan.push(Planned { topic: at, partition: partition_at, records, rules, digest_key });
                     None
                 }
             };

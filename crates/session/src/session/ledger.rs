@@ -180,8 +180,7 @@ impl Slot {
                 };
             }
             Side::Reply if matches!(self.reply, ReplyStage::Recording { .. }) => {
-                let ReplyStage::Recording { held, otherwise } =
-                    std::mem::replace(&mut self.reply, ReplyStage::Nothing)
+                let ReplyStage::Recording { held, otherwise } = std::mem::replace(&mut self.reply, ReplyStage::Nothing)
                 else {
                     return;
                 };

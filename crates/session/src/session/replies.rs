@@ -102,8 +102,8 @@ impl Session {
                 };
             }
             Reply::Inspect { plan, response, frame, cleaning, pending } => {
-                let options = (self.context.limits.records, self.context.audit.digest_key.clone());
-                let job = Job::fetch(serial, frame, response, plan, options);
+                let limits = self.context.limits.records;
+                let job = Job::fetch(serial, frame, response, plan, limits);
                 if let Some(slot) = self.pending.get_mut(serial) {
                     slot.reply = ReplyStage::Inspecting { pending, cleaning };
                 }

@@ -236,8 +236,8 @@ impl Session {
             Action::Forward { frame, expect } => self.forward(serial, frame, expect, now),
             Action::Answer(frame) => self.answer_locally(serial, frame, NoEntry::ControlPlane),
             Action::Inspect { plan, request, frame, expect } => {
-                let options = (self.context.limits.records, self.context.audit.digest_key.clone());
-                let job = Job::produce(serial, frame, (request, expect.version), plan, options);
+                let limits = self.context.limits.records;
+                let job = Job::produce(serial, frame, (request, expect.version), plan, limits);
                 if let Some(slot) = self.pending.get_mut(serial) {
                     slot.request = RequestStage::Inspecting(expect);
                 }
