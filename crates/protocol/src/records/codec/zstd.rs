@@ -29,13 +29,17 @@ pub(super) struct Contexts {
 impl Contexts {
     pub(super) fn decompress(&mut self, compressed: &[u8], out: &mut Output) -> Result<(), Refusal> {
         let window = check_header(compressed)?;
+        let announced = zstd_safe::get_frame_content_size(compressed).map_err(|_| CodecFault::Malformed)?;
+        if announced.is_some_and(|announced| usize::try_from(announced).map_or(true, |size| size > out.left())) {
+            return Err(Refusal::TooLarge);
+        }
         let mut decoder = match self.decoder.take() {
             Some(decoder) => decoder,
             None => DCtx::try_create().ok_or(Refusal::TooLarge)?,
         };
         decoder.reset(ResetDirective::SessionOnly).map_err(|_| CodecFault::Malformed)?;
         let result = stream(&mut decoder, compressed, out);
-        if window.is_some_and(|window| window <= WINDOW_BYTES_KEPT) {
+        if window.or(announced).is_some_and(|window| window <= WINDOW_BYTES_KEPT) {
             self.decoder = Some(decoder);
         }
         result
@@ -55,11 +59,10 @@ fn stream(decoder: &mut DCtx<'_>, compressed: &[u8], out: &mut Output) -> Result
     loop {
         let read = input.pos;
         let room = out.room(BLOCK_BYTES.min(out.left().saturating_add(1)));
-        let is_full;
         let mut output = OutBuffer::around(room);
         let hint = decoder.decompress_stream(&mut output, &mut input).map_err(|_| CodecFault::Malformed)?;
         let written = output.pos();
-        is_full = written == output.capacity();
+        let is_full = written == output.capacity();
         out.advance(written)?;
         if hint == 0 {
             break;
@@ -78,7 +81,7 @@ fn stream(decoder: &mut DCtx<'_>, compressed: &[u8], out: &mut Output) -> Result
     }
 }
 
-/// Checks the frame's first bytes and gives its window size, if it says one.
+/// Checks the frame's first bytes and gives its window size; without one, the content is the window.
 fn check_header(compressed: &[u8]) -> Result<Option<u64>, Refusal> {
     let (magic, header) = compressed.split_first_chunk().ok_or(CodecFault::Cut)?;
     match magic {
@@ -96,8 +99,8 @@ fn check_header(compressed: &[u8]) -> Result<Option<u64>, Refusal> {
         return Err(CodecFault::Unsupported.into());
     }
     if is_single_segment {
-        // The whole content is the window, and the content's size is bounded by the limits.
-        return Ok(Some(0));
+        // The whole content is the window.
+        return Ok(None);
     }
     let base = 1u64 << (10 + u32::from(window >> 3));
     Ok(Some(base + base / 8 * u64::from(window & 7)))
