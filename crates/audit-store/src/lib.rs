@@ -1,1 +1,37 @@
-//! placeholder
+//! The audit log of weir on disk.
+//!
+//! [`Store`] is the [`EntrySink`](weir_audit::EntrySink) of the running gateway; [`Reader`] opens the same log read-only, while the gateway
+//! runs or not.
+//!
+//! ```
+//! use weir_audit::{Commit, Committer, ConnectionId, EntryBody, EventId, Kind, Ticket};
+//! use weir_audit_store::{Query, Reader, Store};
+//!
+//! let data_dir = tempfile::tempdir()?;
+//! let (store, opened) = Store::open(data_dir.path())?;
+//! let mut committer = Committer::open(store, opened.chain);
+//! let entry = EntryBody::new(Kind::Boot, EventId::new(0, [0; 10]), 1);
+//! let committed = committer.commit(vec![(Ticket::new(ConnectionId(0), 1), Commit::Entry { entry, closes: vec![] })]);
+//! assert_eq!(committed.receipts.len(), 1);
+//! committer.sink_mut().sync_head()?;
+//!
+//! let found = Reader::open_read_only(data_dir.path())?.query(&Query::default())?;
+//! assert_eq!(found.rows.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod database;
+mod error;
+mod files;
+mod index;
+mod keys;
+mod query;
+mod reader;
+mod store;
+
+pub use error::StoreError;
+pub use files::HeadFile;
+pub use keys::Keys;
+pub use query::{Covered, Found, FoundRow, Query};
+pub use reader::{Entries, Reader, verify};
+pub use store::{Opened, Store};

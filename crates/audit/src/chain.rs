@@ -165,7 +165,7 @@ impl ChainState {
 impl fmt::Display for HeadNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let body = self.body();
-        write!(f, "{body}{CHECK} {}\n", Hash(Sha256::digest(body.as_bytes()).into()))
+        writeln!(f, "{body}{CHECK} {}", Hash(Sha256::digest(body.as_bytes()).into()))
     }
 }
 
@@ -284,7 +284,7 @@ mod tests {
             }
         }
         for cut in 0..text.len() {
-            assert!(text[..cut].parse::<HeadNote>().is_err(), "cut at {cut}");
+            assert!(text.get(..cut).unwrap().parse::<HeadNote>().is_err(), "cut at {cut}");
         }
         assert_eq!(format!("{text}\n").parse::<HeadNote>(), Err(HeadNoteError::LeftOver));
         assert!(text.replace("size 12", "size 012").parse::<HeadNote>().is_err());

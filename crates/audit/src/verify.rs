@@ -49,6 +49,8 @@ pub struct Verifier {
     displaced: Vec<Displaced>,
     findings: Vec<Finding>,
     left_out: u64,
+    /// Why the rows could not be read to their end.
+    stopped: Option<String>,
 }
 
 /// What is known of the row before.
@@ -98,6 +100,7 @@ impl Verifier {
             displaced: Vec::new(),
             findings: Vec::new(),
             left_out: 0,
+            stopped: None,
         };
         verifier.capture_note();
         verifier
@@ -125,7 +128,12 @@ impl Verifier {
 
     /// Rows from here on could not be read; no row follows.
     pub fn unreadable(&mut self, detail: &str) {
-        self.find(Class::Unreadable, self.next, self.next, Cow::Owned(detail.to_owned()));
+        self.stopped = Some(detail.to_owned());
+    }
+
+    /// The head file is there and not what was written.
+    pub fn note_damaged(&mut self, detail: &str) {
+        self.find(Class::Head, self.next, self.next, Cow::Owned(detail.to_owned()));
     }
 
     /// The verdict. `lookup` gives the bytes of a row by its sequence number, to tell a copy from an altered entry.
@@ -246,7 +254,10 @@ impl Verifier {
     fn check_sizes(&mut self) {
         let size = self.expected.head.as_ref().map(|state| state.head.size());
         let noted = self.expected.note.as_ref().map_or(0, |note| note.size);
-        if let Some(last) = size.unwrap_or(0).max(noted).checked_sub(1).filter(|last| *last >= self.next) {
+        let last = size.unwrap_or(0).max(noted).saturating_sub(1);
+        if let Some(detail) = self.stopped.take() {
+            self.find(Class::Unreadable, self.next, last.max(self.next), Cow::Owned(detail));
+        } else if last >= self.next && size.unwrap_or(0).max(noted) > 0 {
             let by = if size.is_some_and(|size| size > self.next) { "the stored head" } else { "the head file" };
             self.find(Class::Truncated, self.next, last, Cow::Owned(format!("{by} knows of these entries")));
         }

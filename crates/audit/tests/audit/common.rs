@@ -45,11 +45,15 @@ pub(crate) fn body(number: u64) -> EntryBody {
     let at = START + number * 1_000_000;
     let bare = EntryBody::new(Kind::Boot, EventId::new(at / 1_000_000, [3; 10]), at);
     let client = ClientRef {
-        address: if number % 2 == 0 { IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7)) } else { Ipv6Addr::LOCALHOST.into() },
+        address: if number.is_multiple_of(2) {
+            IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7))
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        },
         port: 50_000,
-        client_id: (number % 4 != 0).then(|| "checkout-7".to_owned()),
+        client_id: (!number.is_multiple_of(4)).then(|| "checkout-7".to_owned()),
         listener: "apps".to_owned(),
-        insecure: number % 5 == 0,
+        insecure: number.is_multiple_of(5),
     };
     let known = EntryBody {
         session: Some(SessionId([4; 16])),
@@ -88,7 +92,7 @@ pub(crate) fn body(number: u64) -> EntryBody {
 pub(crate) fn part(number: u64) -> Part {
     Part {
         topic: "payments.eu".to_owned(),
-        topic_id: (number % 2 == 0).then_some([6; 16]),
+        topic_id: (number.is_multiple_of(2)).then_some([6; 16]),
         partition: 3,
         base_offset: Some(i64::try_from(number).unwrap_or_default() * 100),
         last_offset: Some(i64::try_from(number).unwrap_or_default() * 100 + 9),

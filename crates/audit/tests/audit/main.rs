@@ -1,5 +1,5 @@
 //! Tests of weir-audit from the outside.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 mod cbor;
 mod commit;

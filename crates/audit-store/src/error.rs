@@ -1,0 +1,144 @@
+//! What can be wrong with a log on disk.
+
+use std::io;
+use std::path::PathBuf;
+
+use weir_audit::{ChainId, HeadNoteError, IdError};
+
+/// Why a log cannot be opened, read or appended to.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No log is there.
+    #[error("there is no audit log in `{}`", path.display())]
+    NotFound {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// Another process has the log open for writing.
+    #[error("the audit log in `{}` is in use by another weir process", path.display())]
+    Locked {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The file system said no.
+    #[error("cannot {what} `{}`: {source}", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The database said no.
+    #[error("cannot {what} the audit log: {source}")]
+    Database {
+        /// What was tried.
+        what: &'static str,
+        /// What RocksDB said.
+        source: rocksdb::Error,
+    },
+    /// What is stored does not fit itself.
+    #[error("the audit log is damaged: {what}; keep the directory as evidence and see `weir audit verify`")]
+    Damaged {
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// The log is shorter than its head file says: entries were lost, or an older copy was put in its place.
+    #[error(
+        "the audit log has {rows} entries and its head file vouches for {noted}: entries were lost or an older copy was restored; \
+         keep the directory as evidence and start with another data_dir"
+    )]
+    Behind {
+        /// Entries in the log.
+        rows: u64,
+        /// Entries that the head file knows.
+        noted: u64,
+    },
+    /// The log holds other entries than its head file says.
+    #[error(
+        "the audit log and its head file disagree on entry {seq}: the log was rewritten; keep the directory as evidence"
+    )]
+    Forked {
+        /// The entry.
+        seq: u64,
+    },
+    /// The head file is not what was written.
+    #[error("the head file `{}` is damaged: {source}", path.display())]
+    HeadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: HeadNoteError,
+    },
+    /// A key file is not what was written.
+    #[error("the key file `{}` is damaged: {source}", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: IdError,
+    },
+    /// A key file is readable by everyone.
+    #[error("the key file `{}` is readable by everyone; make its mode 0600", path.display())]
+    KeyExposed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A log without the name of its chain, or with another's.
+    #[error("the audit log is of chain {log} and `{}` is not; restore that file from a copy", path.display())]
+    OtherChain {
+        /// The log's chain.
+        log: ChainId,
+        /// The file with the chain's name.
+        path: PathBuf,
+    },
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes: {source}")]
+    Random {
+        /// What the system said.
+        source: getrandom::Error,
+    },
+    /// A batch that does not follow what is stored.
+    #[error("a batch that starts at entry {found} was given to a log of {expected} entries")]
+    OutOfPlace {
+        /// Entries in the log.
+        expected: u64,
+        /// First entry of the batch.
+        found: u64,
+    },
+    /// An append failed before; where the log stands is unknown until it is opened again.
+    #[error("an append failed before; the audit log must be opened again")]
+    Failed,
+}
+
+impl StoreError {
+    pub(crate) fn database(what: &'static str) -> impl Fn(rocksdb::Error) -> Self {
+        move |source| Self::Database { what, source }
+    }
+
+    pub(crate) fn file(what: &'static str, path: &std::path::Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::File { what, path: path.to_owned(), source }
+    }
+
+    /// Whether this says that the stored bytes are not what was written, rather than that they could not be reached.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. }
+            | Self::Behind { .. }
+            | Self::Forked { .. }
+            | Self::HeadFile { .. }
+            | Self::OtherChain { .. } => true,
+            Self::Database { source, .. } => source.kind() == rocksdb::ErrorKind::Corruption,
+            Self::NotFound { .. }
+            | Self::Locked { .. }
+            | Self::File { .. }
+            | Self::KeyFile { .. }
+            | Self::KeyExposed { .. }
+            | Self::Random { .. }
+            | Self::OutOfPlace { .. }
+            | Self::Failed => false,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What a replica makes for itself at its first start: the name of its chain, and the key of its digests.
+
+use std::fmt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use weir_audit::{ChainId, Hash};
+
+use crate::error::StoreError;
+use crate::files::{Layout, read_small, write_whole};
+
+/// The chain id and the digest key of one data directory.
+#[derive(Clone)]
+pub struct Keys {
+    /// The name of the chain.
+    pub chain: ChainId,
+    /// Key of the BLAKE3 digests of records. Never leaves the process; with it, guessed records could be tried.
+    pub digest: [u8; 32],
+}
+
+impl Keys {
+    /// Reads the keys, or makes those that are not there yet.
+    pub(crate) fn open(layout: &Layout) -> Result<Self, StoreError> {
+        let chain = match read_chain(layout)? {
+            Some(chain) => chain,
+            None => {
+                let chain = ChainId(random()?);
+                write_whole(&layout.chain_id, format!("{chain}\n").as_bytes())?;
+                chain
+            }
+        };
+        let digest = match read_key(&layout.digest_key)? {
+            Some(digest) => digest,
+            None => {
+                let digest = Hash(random()?);
+                write_whole(&layout.digest_key, format!("{digest}\n").as_bytes())?;
+                digest.0
+            }
+        };
+        Ok(Self { chain, digest })
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keys {{ chain: {}, digest: 32 bytes }}", self.chain)
+    }
+}
+
+/// The chain's name; `None` = never started.
+pub(crate) fn read_chain(layout: &Layout) -> Result<Option<ChainId>, StoreError> {
+    let Some(text) = read_small(&layout.chain_id)? else { return Ok(None) };
+    let chain = text.trim_end().parse();
+    chain.map(Some).map_err(|source| StoreError::KeyFile { path: layout.chain_id.clone(), source })
+}
+
+fn read_key(path: &Path) -> Result<Option<[u8; 32]>, StoreError> {
+    let Some(text) = read_small(path)? else { return Ok(None) };
+    let metadata = std::fs::metadata(path).map_err(StoreError::file("read", path))?;
+    if metadata.permissions().mode() & 0o007 != 0 {
+        return Err(StoreError::KeyExposed { path: path.to_owned() });
+    }
+    let key: Result<Hash, _> = text.trim_end().parse();
+    key.map(|key| Some(key.0)).map_err(|source| StoreError::KeyFile { path: path.to_owned(), source })
+}
+
+fn random<const N: usize>() -> Result<[u8; N], StoreError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|source| StoreError::Random { source })?;
+    Ok(bytes)
+}

@@ -1,0 +1,189 @@
+//! Reads a log without writing anything, while the gateway runs or not.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use rocksdb::{DB, DBRawIterator};
+use weir_audit::verify::{Expected, Report, Verdict, Verifier};
+use weir_audit::{ChainId, ChainState, HeadNote};
+
+use crate::database::{self, ENTRY, family};
+use crate::error::StoreError;
+use crate::files::Layout;
+use crate::keys;
+use crate::store::read_state;
+
+/// A log as it was when it was opened.
+#[derive(Debug)]
+pub struct Reader {
+    pub(crate) db: DB,
+    chain: Option<ChainId>,
+    state: Result<Option<ChainState>, String>,
+    note: Result<Option<HeadNote>, String>,
+}
+
+/// The entries of a log, in order; see [`Reader::entries`].
+pub struct Entries<'a> {
+    rows: DBRawIterator<'a>,
+    done: bool,
+}
+
+impl Reader {
+    /// Opens what is durable now. A file that vanishes meanwhile, since the gateway compacts its log, is no error: it tries again.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no log; otherwise what the file system or database says.
+    pub fn open_read_only(data_dir: &Path) -> Result<Self, StoreError> {
+        let layout = Layout::new(data_dir);
+        // `CURRENT` is there from the moment on at which a database is one.
+        if !layout.database.join("CURRENT").exists() {
+            return Err(StoreError::NotFound { path: layout.data_dir });
+        }
+        let mut attempt = 0;
+        loop {
+            // The head file first: the rows read after it are at least as new.
+            let note = layout.head.read();
+            match database::open_read_only(&layout.database) {
+                Ok(db) => return Self::new(db, &layout, note),
+                Err(error) if attempt < OPEN_RETRIES_MAX && vanished(&error) => attempt += 1,
+                Err(error) => return Err(error),
+            }
+            thread::sleep(OPEN_RETRY_EVERY);
+        }
+    }
+
+    fn new(db: DB, layout: &Layout, note: Result<Option<HeadNote>, StoreError>) -> Result<Self, StoreError> {
+        let damage = |error: StoreError| if error.is_damage() { Ok(error.to_string()) } else { Err(error) };
+        let state = match read_state(&db) {
+            Ok(state) => Ok(state),
+            Err(error) => Err(damage(error)?),
+        };
+        let note = match note {
+            Ok(note) => Ok(note),
+            Err(error) => Err(damage(error)?),
+        };
+        // Only to check entries against; who may not read the keys goes without.
+        let chain = keys::read_chain(layout).ok().flatten();
+        Ok(Self { db, chain, state, note })
+    }
+
+    /// The chain: of the key file, else of the head row, else of the head file.
+    #[must_use]
+    pub fn chain(&self) -> Option<ChainId> {
+        let state = || self.state.as_ref().ok().and_then(Option::as_ref).map(|state| state.chain);
+        let note = || self.note.as_ref().ok().and_then(Option::as_ref).map(|note| note.chain);
+        self.chain.or_else(state).or_else(note)
+    }
+
+    /// The head row; `None` when there is none or it is damaged.
+    #[must_use]
+    pub fn head(&self) -> Option<&ChainState> {
+        self.state.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    /// The head file; `None` when there is none or it is damaged.
+    #[must_use]
+    pub fn head_note(&self) -> Option<&HeadNote> {
+        self.note.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    /// The entries from a sequence number on, as they are stored.
+    ///
+    /// # Errors
+    /// When the database lacks its column families.
+    pub fn entries(&self, from_seq: u64) -> Result<Entries<'_>, StoreError> {
+        let mut rows = self.db.raw_iterator_cf(family(&self.db, ENTRY)?);
+        rows.seek(from_seq.to_be_bytes());
+        Ok(Entries { rows, done: false })
+    }
+
+    /// The stored bytes of one entry.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn entry(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db.get_cf(family(&self.db, ENTRY)?, seq.to_be_bytes()).map_err(StoreError::database("read"))
+    }
+
+    /// Checks every entry of this snapshot against each other, the head row and the head file.
+    ///
+    /// # Errors
+    /// When the log could not be read for a reason that says nothing about its content.
+    pub fn verify(&self) -> Result<Report, StoreError> {
+        let unknown = ChainId([0; 16]);
+        let expected = Expected {
+            chain: self.chain().unwrap_or(unknown),
+            head: self.head().cloned(),
+            note: self.head_note().cloned(),
+        };
+        let mut verifier = Verifier::new(expected);
+        for row in self.entries(0)? {
+            match row {
+                Ok((Some(seq), bytes)) => verifier.row(seq, &bytes),
+                Ok((None, _)) => verifier.unreadable("a row has no sequence number"),
+                Err(error) if error.is_damage() => verifier.unreadable("the database says that its bytes are damaged"),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Err(damage) = &self.note {
+            verifier.note_damaged(damage);
+        }
+        Ok(verifier.finish(|seq| self.entry(seq).ok().flatten()))
+    }
+}
+
+/// Checks the log of a data directory. What is found is looked for again in a second snapshot: one that was taken while the gateway
+/// deleted a file can lack entries that are there.
+///
+/// # Errors
+/// As [`Reader::open_read_only`] and [`Reader::verify`].
+pub fn verify(data_dir: &Path) -> Result<Report, StoreError> {
+    let report = Reader::open_read_only(data_dir)?.verify()?;
+    if report.verdict() != Verdict::Tampered {
+        return Ok(report);
+    }
+    thread::sleep(OPEN_RETRY_EVERY);
+    Reader::open_read_only(data_dir)?.verify()
+}
+
+impl Iterator for Entries<'_> {
+    /// Sequence number (`None` = the row's key is none) and bytes.
+    type Item = Result<(Option<u64>, Vec<u8>), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let Some((key, bytes)) = self.rows.item() else {
+            self.done = true;
+            return self.rows.status().err().map(|source| Err(StoreError::Database { what: "read", source }));
+        };
+        let row = (key.try_into().ok().map(u64::from_be_bytes), bytes.to_vec());
+        self.rows.next();
+        Some(Ok(row))
+    }
+}
+
+impl std::fmt::Debug for Entries<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entries").field("done", &self.done).finish_non_exhaustive()
+    }
+}
+
+/// Whether an open failed because a file was deleted meanwhile.
+fn vanished(error: &StoreError) -> bool {
+    match error {
+        StoreError::Database { source, .. } => {
+            let text = source.to_string();
+            text.contains("No such file") || text.contains("Missing WAL")
+        }
+        _ => false,
+    }
+}
+
+/// How often an open is tried again.
+const OPEN_RETRIES_MAX: u32 = 20;
+
+/// How long it waits in between.
+const OPEN_RETRY_EVERY: Duration = Duration::from_millis(20);

@@ -1,0 +1,211 @@
+//! The log of the running gateway.
+
+use std::path::Path;
+
+use rocksdb::{DB, Direction, IteratorMode, WriteBatch, WriteOptions};
+use weir_audit::{ChainState, Entry, EntrySink, HeadNote, IntentId, IntentRow, SinkBatch, chain};
+
+use crate::database::{self, ENTRY, HEAD_KEY, INDEX, INTENT_PREFIX, STATE, family};
+use crate::error::StoreError;
+use crate::files::{HeadFile, Layout};
+use crate::index::Seen;
+use crate::keys::{self, Keys};
+
+/// An [`EntrySink`] on RocksDB. One process may have it open; readers may be many.
+#[derive(Debug)]
+pub struct Store {
+    db: DB,
+    layout: Layout,
+    state: ChainState,
+    seen: Seen,
+    failed: bool,
+    noted: Option<HeadNote>,
+}
+
+/// What was found when a store was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// Where the log stands, checked against its last entry and its head file.
+    pub chain: ChainState,
+    /// Intents that a crash left open. Each must become a `recovered` entry that closes it ([`IntentRow::recovered`]).
+    pub in_doubt: Vec<IntentRow>,
+    /// The chain id and the digest key.
+    pub keys: Keys,
+    /// The head file as it was; `None` on the first start, and when somebody removed it.
+    pub noted: Option<HeadNote>,
+}
+
+impl Store {
+    /// Opens the log of a data directory, or makes one with its keys.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when another process has it; [`StoreError::Behind`], [`StoreError::Forked`] or another damage when it is not
+    /// the log that it was: then nothing must be served from it.
+    pub fn open(data_dir: &Path) -> Result<(Self, Opened), StoreError> {
+        let layout = Layout::new(data_dir);
+        layout.make()?;
+        let noted = layout.head.read()?;
+        let had_chain = keys::read_chain(&layout)?;
+        let db = database::open(&layout.database)?;
+        let stored = read_state(&db)?;
+        // The database names its chain; a file that was lost must not be replaced by a new name.
+        if let Some(stored) = stored.as_ref().filter(|stored| had_chain != Some(stored.chain)) {
+            return Err(StoreError::OtherChain { log: stored.chain, path: layout.chain_id });
+        }
+        let keys = Keys::open(&layout)?;
+        let chain = match stored {
+            Some(stored) => stored,
+            None => ChainState::new(keys.chain),
+        };
+        check_last_entry(&db, &chain)?;
+        if let Some(noted) = &noted {
+            check_note(&db, &chain, noted)?;
+        }
+        let in_doubt = read_intents(&db)?;
+        let mut store =
+            Self { db, layout, state: chain.clone(), seen: Seen::default(), failed: false, noted: noted.clone() };
+        // From the first moment on there is a head file: that it is missing later means something.
+        store.sync_head()?;
+        Ok((store, Opened { chain, in_doubt, keys, noted }))
+    }
+
+    /// Writes the head file if the log has grown; to be called each second and at shutdown. Entries since the last call can be cut off
+    /// without `verify` seeing it.
+    ///
+    /// # Errors
+    /// When the file system says no; the old head file is still there then.
+    pub fn sync_head(&mut self) -> Result<(), StoreError> {
+        if self.failed {
+            return Err(StoreError::Failed);
+        }
+        let note = self.head_note();
+        if self.noted.as_ref() != Some(&note) {
+            self.layout.head.write(&note)?;
+            self.noted = Some(note);
+        }
+        Ok(())
+    }
+
+    /// What [`Store::sync_head`] would write, for a thread of its own with [`Store::head_file`].
+    #[must_use]
+    pub fn head_note(&self) -> HeadNote {
+        self.state.head.note(self.state.chain)
+    }
+
+    /// The head file.
+    #[must_use]
+    pub fn head_file(&self) -> HeadFile {
+        self.layout.head.clone()
+    }
+
+    /// Closes and opens again; what to do after an append failed.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn reopen(self) -> Result<(Self, Opened), StoreError> {
+        let data_dir = self.layout.data_dir.clone();
+        drop(self);
+        Self::open(&data_dir)
+    }
+}
+
+impl EntrySink for Store {
+    type Error = StoreError;
+
+    fn append_durably(&mut self, batch: &SinkBatch) -> Result<(), StoreError> {
+        if self.failed {
+            return Err(StoreError::Failed);
+        }
+        // Until the database says Ok it is unknown what is durable.
+        self.failed = true;
+        let expected = self.state.head.size();
+        let found = batch.entries.first().map_or(batch.head.size(), |first| first.entry.seq);
+        if found != expected || batch.chain != self.state.chain {
+            return Err(StoreError::OutOfPlace { expected, found });
+        }
+        let (state, entry, index) = (family(&self.db, STATE)?, family(&self.db, ENTRY)?, family(&self.db, INDEX)?);
+        let mut write = WriteBatch::default();
+        for sealed in &batch.entries {
+            let seq = sealed.entry.seq;
+            write.put_cf(entry, seq.to_be_bytes(), &sealed.bytes);
+            self.seen.rows(seq, &sealed.entry.body, |key| write.put_cf(index, key, []));
+        }
+        if !batch.entries.is_empty() {
+            write.put_cf(state, HEAD_KEY, batch.head.encode(&batch.chain));
+        }
+        batch.intents_put.iter().for_each(|(id, bytes)| write.put_cf(state, intent_key(id), bytes));
+        batch.intents_removed.iter().for_each(|id| write.delete_cf(state, intent_key(id)));
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        self.db.write_opt(write, &options).map_err(StoreError::database("append to"))?;
+        self.state.head = batch.head.clone();
+        self.failed = false;
+        Ok(())
+    }
+}
+
+/// The head row; `None` in a database without entries.
+pub(crate) fn read_state(db: &DB) -> Result<Option<ChainState>, StoreError> {
+    let row = db.get_pinned_cf(family(db, STATE)?, HEAD_KEY).map_err(StoreError::database("read"))?;
+    let Some(row) = row else { return Ok(None) };
+    ChainState::decode(&row).map(Some).map_err(|_| StoreError::Damaged { what: "the head row does not decode" })
+}
+
+/// The last entry must be the one that the head row was written with.
+fn check_last_entry(db: &DB, state: &ChainState) -> Result<(), StoreError> {
+    let last = db.iterator_cf(family(db, ENTRY)?, IteratorMode::End).next();
+    let last = last.transpose().map_err(StoreError::database("read"))?;
+    let head = &state.head;
+    let Some((key, bytes)) = last else {
+        return if head.size() == 0 {
+            Ok(())
+        } else {
+            Err(StoreError::Damaged { what: "it has a head and no entries" })
+        };
+    };
+    let entry = Entry::decode(&bytes).map_err(|_| StoreError::Damaged { what: "its last entry does not decode" })?;
+    let fits = *key == entry.seq.to_be_bytes()
+        && entry.seq.checked_add(1) == Some(head.size())
+        && entry.log == state.chain
+        && entry.at == head.last_at
+        && chain::leaf_hash(&bytes) == head.last;
+    if fits { Ok(()) } else { Err(StoreError::Damaged { what: "its last entry is not what its head row says" }) }
+}
+
+/// The log must extend what the head file says.
+fn check_note(db: &DB, state: &ChainState, note: &HeadNote) -> Result<(), StoreError> {
+    let rows = state.head.size();
+    if note.chain != state.chain {
+        return Err(StoreError::Damaged { what: "its head file is another chain's" });
+    }
+    if note.size > rows {
+        return Err(StoreError::Behind { rows, noted: note.size });
+    }
+    let Some(seq) = note.size.checked_sub(1) else { return Ok(()) };
+    let row = db.get_pinned_cf(family(db, ENTRY)?, seq.to_be_bytes()).map_err(StoreError::database("read"))?;
+    let same = row.is_some_and(|bytes| chain::leaf_hash(&bytes) == note.last);
+    if same && (note.size != rows || note.root == state.head.frontier.root()) {
+        Ok(())
+    } else {
+        Err(StoreError::Forked { seq })
+    }
+}
+
+fn read_intents(db: &DB) -> Result<Vec<IntentRow>, StoreError> {
+    let from = IteratorMode::From(INTENT_PREFIX, Direction::Forward);
+    let mut intents = Vec::new();
+    for row in db.iterator_cf(family(db, STATE)?, from) {
+        let (key, bytes) = row.map_err(StoreError::database("read"))?;
+        let Some(id) = key.strip_prefix(INTENT_PREFIX) else { break };
+        let damaged = StoreError::Damaged { what: "an open intent does not decode" };
+        let Ok(id) = id.try_into() else { return Err(damaged) };
+        intents.push(IntentRow::decode(IntentId(id), &bytes).map_err(|_| damaged)?);
+    }
+    // In the order in which they were made.
+    intents.sort_by_key(|intent| (intent.body.at, intent.id));
+    Ok(intents)
+}
+
+fn intent_key(id: &IntentId) -> Vec<u8> {
+    [INTENT_PREFIX, &id.0].concat()
+}

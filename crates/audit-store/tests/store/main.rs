@@ -1,0 +1,8 @@
+//! Tests of weir-audit-store on real RocksDB files.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "test code")]
+
+mod common;
+mod crash;
+mod open;
+mod query;
+mod tamper;
