@@ -65,7 +65,7 @@ fn generate(folder: &Path) -> Result<String, String> {
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let message: Value =
             serde_json::from_str(&without_comments(&text)).map_err(|error| format!("{}: {error}", path.display()))?;
-        let side = match message["type"].as_str() {
+        let side = match message.get("type").and_then(Value::as_str) {
             Some("request") => 0,
             Some("response") => 1,
             _ => continue,
@@ -74,7 +74,8 @@ fn generate(folder: &Path) -> Result<String, String> {
         if text_of(&message, "validVersions")? == "none" {
             continue;
         }
-        let key = message["apiKey"].as_i64().ok_or_else(|| format!("{}: no apiKey", path.display()))?;
+        let key =
+            message.get("apiKey").and_then(Value::as_i64).ok_or_else(|| format!("{}: no apiKey", path.display()))?;
         if let Some(slot) = apis.entry(key).or_default().get_mut(side) {
             *slot = Some(message);
         }
@@ -122,7 +123,7 @@ struct Emitter<'a> {
 impl<'a> Emitter<'a> {
     fn message(message: &'a Value, list: &mut String, statics: &mut String, ids: &mut String) -> Result<(), String> {
         let name = text_of(message, "name")?;
-        let commons = message["commonStructs"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let commons = list_of(message, "commonStructs");
         let mut emitter = Emitter {
             commons: commons
                 .iter()
@@ -140,7 +141,7 @@ impl<'a> Emitter<'a> {
             &format!(
                 "message(\"{name}\", {}, {}, &{fields})",
                 versions(text_of(message, "validVersions")?)?,
-                versions(message["flexibleVersions"].as_str().unwrap_or("none"))?,
+                versions(message.get("flexibleVersions").and_then(Value::as_str).unwrap_or("none"))?,
             ),
         )?;
         statics.push_str(&emitter.statics);
@@ -156,7 +157,7 @@ impl<'a> Emitter<'a> {
         if depth > DEPTH_MAX {
             return Err(format!("{name} nests deeper than {DEPTH_MAX} structs, or in itself"));
         }
-        let fields = owner["fields"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let fields = list_of(owner, "fields");
         let mut body = String::new();
         for field in fields {
             let line = self.field(field, name, path, depth)?;
@@ -177,11 +178,11 @@ impl<'a> Emitter<'a> {
         let kind = self.kind(field, element, owner, &path, depth)?;
         let kind = if is_array { format!("Kind::Array(&{kind})") } else { kind };
         let mut line = format!("field({id}, \"{name}\", {kind}, {})", versions(text_of(field, "versions")?)?);
-        if let Some(nullable) = field["nullableVersions"].as_str() {
+        if let Some(nullable) = field.get("nullableVersions").and_then(Value::as_str) {
             put(&mut line, &format!(".nullable({})", versions(nullable)?))?;
         }
-        if let Some(tag) = field["tag"].as_u64() {
-            if field["taggedVersions"] != field["versions"] {
+        if let Some(tag) = field.get("tag").and_then(Value::as_u64) {
+            if field.get("taggedVersions") != field.get("versions") {
                 return Err(format!("{name} is tagged in some of its versions only"));
             }
             put(&mut line, &format!(".tagged({tag})"))?;
@@ -234,10 +235,10 @@ impl<'a> Emitter<'a> {
 
 /// `.default(…)`, or nothing where the default is the zero of the type.
 fn default(field: &Value) -> Result<String, String> {
-    let text = match &field["default"] {
-        Value::Null => return Ok(String::new()),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+    let text = match field.get("default") {
+        None => return Ok(String::new()),
+        Some(Value::String(text)) => text.clone(),
+        Some(number) => number.to_string(),
     };
     let text = match text.as_str() {
         "" | "false" | "False" | "0" => return Ok(String::new()),
@@ -258,7 +259,7 @@ fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = if number < 0 { "-".to_owned() } else { String::new() };
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push('_');
         }
         text.push(digit);
@@ -314,7 +315,11 @@ fn without_comments(text: &str) -> String {
 }
 
 fn text_of<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
-    value[key].as_str().ok_or_else(|| format!("a message or field lacks `{key}`"))
+    value.get(key).and_then(Value::as_str).ok_or_else(|| format!("a message or field lacks `{key}`"))
+}
+
+fn list_of<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 fn put(text: &mut String, more: &str) -> Result<(), String> {
