@@ -87,10 +87,15 @@ impl Identity {
         if initial.authzid.as_ref().is_some_and(|authzid| *authzid != principal.id) {
             return Err(AuthnError::AuthzidMismatch);
         }
-        // A token that is past `exp` but within the skew is good for the rest of the skew: a session of no length at all would be told
-        // to the client as 0, which means "without end" (KIP-368). INVARIANT: `expires_at` is after `now_unix`.
-        let token_end = if exp > now_unix { exp } else { exp.saturating_add(self.clock_skew) };
-        Ok(Authenticated { principal, expires_at: token_end.min(now_unix.saturating_add(self.session_max)) })
+        Ok(Authenticated { principal, expires_at: self.session_end(exp, now_unix) })
+    }
+
+    /// A token that is past `exp` but within the skew is good for the rest of the skew. A session of less than a millisecond would be
+    /// told to the client as 0, which means "without end" (KIP-368).
+    fn session_end(&self, exp: Duration, now: Duration) -> Duration {
+        let token_end = if exp > now { exp } else { exp.saturating_add(self.clock_skew) };
+        // INVARIANT: the end is at least a millisecond ahead.
+        token_end.min(now.saturating_add(self.session_max)).max(now.saturating_add(Duration::from_millis(1)))
     }
 
     fn verify_signature(&self, token: &Parts<'_>) -> Result<(&Issuer, Map<String, Value>), AuthnError> {
@@ -132,7 +137,7 @@ impl Identity {
 pub struct Authenticated {
     /// Who it is.
     pub principal: Principal,
-    /// When the session ends unless the client logs in again, since 1970-01-01 UTC; always in the future.
+    /// When the session ends unless the client logs in again, since 1970-01-01 UTC; at least a millisecond ahead.
     pub expires_at: Duration,
 }
 

@@ -397,6 +397,11 @@ fn a_session_ends_with_its_token_or_at_the_limit_and_never_at_once() {
     // Past, but within the skew: what is left of the skew, never 0, which a client would read as "without end".
     assert_eq!(ends(0), 30);
     assert_eq!(ends(-29), 1);
+    let fraction = Identity::new(vec![config()], Duration::ZERO, SESSION_MAX).unwrap();
+    let token = Token::new(good().claim("exp", NOW.as_secs() + 1).sign().unwrap());
+    let late = NOW + Duration::from_micros(999_900);
+    let ends = fraction.verify(&ClientInitial { token, authzid: None }, late).unwrap().expires_at;
+    assert_eq!(ends, late + Duration::from_millis(1));
     let for_ever = good().claim("exp", u64::MAX).sign().unwrap();
     assert_eq!(verify(for_ever).unwrap().expires_at, NOW + SESSION_MAX);
 }
