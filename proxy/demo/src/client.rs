@@ -91,7 +91,7 @@ pub(crate) fn count(door: &Door, topic: &str) -> Result<i64, DemoError> {
 
 /// Tries to log in and returns what the client library says about it; none if the door opens.
 pub(crate) fn refusal(door: &Door, topic: &str) -> Result<Option<String>, DemoError> {
-    let consumer = consumer(door, "demo-late")?;
+    let consumer = consumer(door, "checkout-demo")?;
     let ended = wait(WAIT_MAX, || {
         drop(consumer.poll(POLL));
         let context = consumer.context();

@@ -40,17 +40,18 @@ enum Policy {
 }
 
 impl Policy {
+    /// `none` is the same file up to its rules: alike in who may do what.
     fn text(self) -> &'static str {
         match self {
-            Self::Payments => include_str!("../policies/payments.yaml"),
-            Self::None => include_str!("../policies/none.yaml"),
+            Self::Payments => PAYMENTS,
+            Self::None => PAYMENTS.split_once(RULES).map_or(PAYMENTS, |(access, _)| access),
         }
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Payments => "policies/payments.yaml",
-            Self::None => "none: access, and not one rule",
+            Self::None => "none (its access, and not one rule)",
         }
     }
 }
@@ -101,7 +102,7 @@ fn one_order(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
     let stored = client::receive(&stage.back_door(), "demo-broker", TOPIC, offset)?;
     screen.more("the broker stored", &stored, &compare(ORDER, &stored))?;
     for (at, group) in ["analytics", "fraud-desk"].into_iter().enumerate() {
-        let received = client::receive(&stage.door(group)?, &format!("demo-{group}"), TOPIC, offset)?;
+        let received = client::receive(&stage.door(group)?, &format!("{group}-demo"), TOPIC, offset)?;
         let (label, note) = (format!("{group} receives"), compare(ORDER, &received));
         if at == 0 { screen.step(&label, &received, &note)? } else { screen.more(&label, &received, &note)? }
     }
@@ -161,7 +162,35 @@ fn beside_this_program() -> Result<PathBuf, DemoError> {
     Ok(program.with_file_name("weir"))
 }
 
+const PAYMENTS: &str = include_str!("../../../policies/payments.yaml");
+
+/// The line where the rules of the policy begin.
+const RULES: &str = "\nrules:\n";
+
 /// A well-known test number of a card network, and an address that cannot exist.
 const ORDER: &str = r#"{"order":17,"card":{"number":"4111111111111111"},"email":"ada@example.com"}"#;
 
 const CARD_CODE: &str = r#"{"order":18,"card":{"number":"4111111111111111","cvv":"737"},"email":"ada@example.com"}"#;
+
+#[cfg(test)]
+mod tests {
+    use weir_policy::{KeyRing, PolicyLimits, PolicySet, Source};
+    use weir_yaml::Problems;
+
+    use super::Policy;
+
+    /// Compiles without an error or a warning; returns the number of rules.
+    fn check(policy: Policy) -> usize {
+        let (keys, mut problems) = (KeyRing::new(Vec::new()), Problems::default());
+        let source = Source { name: "payments.yaml".to_owned(), text: policy.text().to_owned() };
+        let set = PolicySet::compile(&[source], &keys, &PolicyLimits::default(), &mut problems);
+        assert!(problems.is_empty(), "{problems}");
+        set.unwrap().rule_count()
+    }
+
+    #[test]
+    fn one_policy_has_rules_and_the_other_none() {
+        assert!(check(Policy::Payments) >= 3);
+        assert_eq!(check(Policy::None), 0);
+    }
+}

@@ -71,7 +71,7 @@ fn shows_masking_refusal_and_the_log() {
     assert!(after_login.lines().nth(1).unwrap().contains("refused"), "{}", screen.0);
     let log = screen.after("weir audit query");
     for word in
-        ["checkout", "analytics", "fraud-desk", "card-numbers", "emails-for-the-few", "no-card-codes", "token_expired"]
+        ["checkout", "analytics", "fraud-desk", "card-numbers", "emails-for-the-few", "card-secrets", "token_expired"]
     {
         assert!(log.contains(word), "no {word} in the log:\n{}", screen.0);
     }
