@@ -273,7 +273,11 @@ fn read_patterns(
 ) -> Vec<Located<Pattern>> {
     let Some(items) = node.as_list(what, problems) else { return Vec::new() };
     if items.is_empty() {
-        problems.error(&node.place, format!("`{what}` is empty and matches nothing"), "name a topic, or remove the key");
+        problems.error(
+            &node.place,
+            format!("`{what}` is empty and matches nothing"),
+            "name a topic, or remove the key",
+        );
     }
     let mut patterns = Vec::with_capacity(items.len());
     for item in items {
@@ -289,7 +293,9 @@ fn read_patterns(
 fn pattern_cure(error: &PatternError) -> &'static str {
     match error {
         PatternError::Empty | PatternError::TooLong { .. } => "",
-        PatternError::OpenRegex(_) | PatternError::BadRegex(..) => "a regular expression stands between slashes:  /orders-[0-9]+/",
+        PatternError::OpenRegex(_) | PatternError::BadRegex(..) => {
+            "a regular expression stands between slashes:  /orders-[0-9]+/"
+        }
         PatternError::NotATopic { .. } => "`*` is the only wildcard; a regular expression stands between slashes",
     }
 }

@@ -431,4 +431,3 @@ fn cause_of(error: JsonError) -> RefuseCause {
         | JsonError::NumberOutOfRange { .. } => RefuseCause::NotJson,
     }
 }
-

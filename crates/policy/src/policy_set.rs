@@ -70,12 +70,7 @@ impl PolicySet {
     ///
     /// No source at all is a valid policy: it allows nothing.
     #[must_use]
-    pub fn compile(
-        sources: &[Source],
-        keys: &KeyRing,
-        limits: &PolicyLimits,
-        problems: &mut Problems,
-    ) -> Option<Self> {
+    pub fn compile(sources: &[Source], keys: &KeyRing, limits: &PolicyLimits, problems: &mut Problems) -> Option<Self> {
         let errors = problems.errors();
         let mut document = Document::default();
         for source in sources {

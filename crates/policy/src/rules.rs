@@ -108,10 +108,9 @@ impl Rule {
 pub(crate) fn same_transform(left: &Transform, right: &Transform) -> bool {
     match (left, right) {
         (Transform::Redact, Transform::Redact) => true,
-        (
-            Transform::Mask { keep_first: a, keep_last: b },
-            Transform::Mask { keep_first: c, keep_last: d },
-        ) => a == c && b == d,
+        (Transform::Mask { keep_first: a, keep_last: b }, Transform::Mask { keep_first: c, keep_last: d }) => {
+            a == c && b == d
+        }
         (Transform::Hash(a), Transform::Hash(b)) => Arc::ptr_eq(a, b) || a.id() == b.id(),
         (Transform::Redact | Transform::Mask { .. } | Transform::Hash(_), _) => false,
     }

@@ -76,11 +76,7 @@ fn outcome(policy: &PolicySet, given: &Given) -> Result<Outcome, BatchError> {
 }
 
 /// Sends the record through a batch. None when it was refused.
-fn rewrite(
-    set: &RuleSet,
-    direction: Direction,
-    record: &Record,
-) -> Result<(Option<Record>, Findings), BatchError> {
+fn rewrite(set: &RuleSet, direction: Direction, record: &Record) -> Result<(Option<Record>, Findings), BatchError> {
     let limits = Limits::default();
     let options = Options { limits: &limits, digest_key: None };
     let (mut scratch, mut records) = (Scratch::default(), RecordScratch::default());

@@ -55,6 +55,10 @@ fn read_allow(node: &Node, entry: &mut AccessEntry, problems: &mut Problems) {
     let errors = problems.errors();
     map.finish(problems);
     if !found && problems.errors() == errors {
-        problems.error(&node.place, "an item of `allow` allows nothing", "add `produce`, `consume` or `consumer_groups`");
+        problems.error(
+            &node.place,
+            "an item of `allow` allows nothing",
+            "add `produce`, `consume` or `consumer_groups`",
+        );
     }
 }

@@ -18,12 +18,13 @@ pub(super) fn meetings(rules: &[Rule], problems: &mut Problems) {
             for (at, field) in rule.fields.iter().enumerate() {
                 let others = if same_rule { other.fields.get(at + 1..) } else { other.fields.get(..) };
                 for second in others.unwrap_or_default().iter().filter(|second| can_meet(field, second)) {
-                    let whom =
-                        if same_rule { "another field of its rule".to_owned() } else { format!("rule `{}`", rule.name) };
-                    let message = format!(
-                        "a field of rule `{}` can meet {whom} on one span with another transform",
-                        other.name
-                    );
+                    let whom = if same_rule {
+                        "another field of its rule".to_owned()
+                    } else {
+                        format!("rule `{}`", rule.name)
+                    };
+                    let message =
+                        format!("a field of rule `{}` can meet {whom} on one span with another transform", other.name);
                     let cure = format!("the other is at {}; give both the same transform, or keep one", field.place);
                     problems.error(&second.place, message, cure);
                 }

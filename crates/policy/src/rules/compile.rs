@@ -15,12 +15,13 @@ use crate::transform::Transform;
 pub(crate) fn compile(
     document: Document,
     tests: &[TestEntry],
-    keys: &KeyRing, problems: &mut Problems) -> (AccessTable, Vec<Rule>) {
+    keys: &KeyRing,
+    problems: &mut Problems,
+) -> (AccessTable, Vec<Rule>) {
     let access = compile_access(document.access, problems);
     check_names(document.rules.iter().map(|rule| &rule.name), "rule", problems);
     check_size(&document.rules, problems);
-    let rules: Vec<Rule> =
-        document.rules.into_iter().filter_map(|entry| compile_rule(entry, keys, problems)).collect();
+    let rules: Vec<Rule> = document.rules.into_iter().filter_map(|entry| compile_rule(entry, keys, problems)).collect();
     check::meetings(&rules, problems);
     check::unreachable(&rules, &access, problems);
     for test in tests {

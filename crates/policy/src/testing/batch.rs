@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_as_it_was() {
-        let header = |name: &str, value: Option<&[u8]>| TestHeader { name: name.into(), value: value.map(<[u8]>::to_vec) };
+        let header =
+            |name: &str, value: Option<&[u8]>| TestHeader { name: name.into(), value: value.map(<[u8]>::to_vec) };
         for record in [
             Record { key: None, value: None, headers: vec![] },
             Record { key: Some(vec![]), value: Some(vec![b'x'; 300]), headers: vec![] },

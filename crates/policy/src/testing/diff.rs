@@ -6,7 +6,7 @@ use crate::document::TestHeader;
 
 /// `what differs`, and the two below each other.
 pub(super) fn differ(what: &str, expected: &str, actual: &str, lines: &mut Vec<String>) {
-    lines.push(format!("{what} differs"));
+    lines.push(format!("{what} {}", if what.ends_with('s') { "differ" } else { "differs" }));
     lines.push(format!("  expected  {expected}"));
     lines.push(format!("  actual    {actual}"));
 }
