@@ -41,12 +41,13 @@ clippy:
 # Tests that need nothing but this process
 unit:
     cargo test --locked {{inside}}
-    cargo test --locked --package weir --bins
+    cargo test --locked {{outside}} --lib --bins
+    cargo test --locked {{outside}} --doc
 
 # Tests against a real Apache Kafka, in network namespaces and with the built binary
 e2e *arguments:
-    cargo build --locked --package weir
-    cargo test --locked {{outside}} --lib --bins --tests {{arguments}}
+    cargo build --locked --package weir --package weir-demo
+    cargo test --locked {{outside}} --test '*' {{arguments}}
 
 # Micro-benchmarks of the record path
 bench *arguments:
