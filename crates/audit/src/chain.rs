@@ -181,9 +181,11 @@ impl FromStr for HeadNote {
 
     /// Reads exactly what `Display` writes.
     fn from_str(text: &str) -> Result<Self, HeadNoteError> {
-        let mut lines = text.split_inclusive('\n').zip(1..);
+        let mut lines = text.split_inclusive('\n');
+        let mut number = 0;
         let mut value = |key: &'static str| {
-            let (line, number) = lines.next().unwrap_or(("", 0));
+            let line = lines.next().unwrap_or_default();
+            number += 1;
             let value = line.strip_prefix(key).and_then(|rest| rest.strip_prefix(' ')?.strip_suffix('\n'));
             value.ok_or(HeadNoteError::Line { line: number, key })
         };

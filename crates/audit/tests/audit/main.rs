@@ -5,3 +5,4 @@ mod cbor;
 mod commit;
 mod common;
 mod tamper;
+mod vectors;
