@@ -45,7 +45,7 @@ pub struct Entry {
     pub value: Node,
 }
 
-/// Readers. Each takes what the value is called (`what`, for the message, without backticks), pushes a problem and gives `None` when the
+/// Readers. Each takes what the value is called (`what`, for the message: a key, or a description of several words), pushes a problem and gives `None` when the
 /// value is not of that kind. Only numbers, durations and sizes appear in messages; text does not, it might be a secret in the wrong
 /// place.
 impl Node {
@@ -96,7 +96,9 @@ impl Node {
         if range.contains(number) {
             return Some(*number);
         }
-        let message = if *range.end() == i64::MAX {
+        let message = if range.start() == range.end() {
+            format!("`{what}` is {number}, it must be {}", range.start())
+        } else if *range.end() == i64::MAX {
             format!("`{what}` is {number}, it must be at least {}", range.start())
         } else {
             format!("`{what}` is {number}, it must be between {} and {}", range.start(), range.end())
@@ -180,7 +182,9 @@ impl Node {
 
     /// Pushes "`what` must be `expected`, not …"; gives `None` for any type, to end a reader with.
     pub fn unexpected<T>(&self, what: &str, expected: &str, problems: &mut Problems) -> Option<T> {
-        problems.error(&self.place, format!("`{what}` must be {expected}, not {}", self.kind()), "");
+        // A description ("a listener") is no key, and stands without backticks.
+        let what = if what.contains(' ') { what.to_owned() } else { format!("`{what}`") };
+        problems.error(&self.place, format!("{what} must be {expected}, not {}", self.kind()), "");
         None
     }
 }

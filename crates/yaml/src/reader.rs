@@ -13,7 +13,8 @@ pub struct MapReader<'a> {
 }
 
 impl<'a> MapReader<'a> {
-    /// A reader of `node`, or a problem that `what` must be a mapping. `what` is a key or a description, without backticks.
+    /// A reader of `node`, or a problem that `what` must be a mapping. `what` is a key, or a description such as
+    /// "a listener".
     pub fn new(node: &'a Node, what: &str, problems: &mut Problems) -> Option<MapReader<'a>> {
         match &node.value {
             Value::Map(entries) => Some(MapReader { place: &node.place, entries, asked: Vec::new() }),

@@ -1,5 +1,4 @@
 //! What the tree holds, where its parts are, and what is refused.
-#![expect(clippy::unwrap_used, reason = "test code")]
 
 use proptest::prelude::*;
 use weir_yaml::{DEPTH_MAX, MapReader, Node, Problems, TEXT_BYTES_MAX, Value, parse};

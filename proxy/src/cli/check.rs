@@ -24,7 +24,7 @@ pub struct CheckArgs {
 
 /// Checks and reports to `out`.
 pub fn run(args: &CheckArgs, out: &mut impl Write) -> ExitCode {
-    match check(args, &Surroundings::of_process(), out) {
+    match report(args, &Surroundings::of_process(), out) {
         Ok(true) => ExitCode::SUCCESS,
         // Whoever closed the output does not read this either.
         Ok(false) | Err(_) => ExitCode::from(super::EXIT_ERRORS),
@@ -32,7 +32,11 @@ pub fn run(args: &CheckArgs, out: &mut impl Write) -> ExitCode {
 }
 
 /// Whether the configuration may be used.
-fn check(args: &CheckArgs, surroundings: &Surroundings<'_>, out: &mut impl Write) -> io::Result<bool> {
+///
+/// # Errors
+///
+/// When `out` cannot be written.
+pub fn report(args: &CheckArgs, surroundings: &Surroundings<'_>, out: &mut impl Write) -> io::Result<bool> {
     let mut problems = Problems::default();
     let loaded = config::load_and_compile(&args.config, surroundings, &mut problems);
     problems.sort();

@@ -40,7 +40,7 @@ pub struct TestArgs {
 /// Does what is asked and reports to `out`.
 pub fn run(args: &PolicyArgs, out: &mut impl Write) -> ExitCode {
     let PolicyCommand::Test(args) = &args.command;
-    match test(args, &Surroundings::of_process(), out) {
+    match report(args, &Surroundings::of_process(), out) {
         Ok(true) => ExitCode::SUCCESS,
         // Whoever closed the output does not read this either.
         Ok(false) | Err(_) => ExitCode::from(super::EXIT_ERRORS),
@@ -48,7 +48,11 @@ pub fn run(args: &PolicyArgs, out: &mut impl Write) -> ExitCode {
 }
 
 /// Whether every test passed.
-fn test(args: &TestArgs, surroundings: &Surroundings<'_>, out: &mut impl Write) -> io::Result<bool> {
+///
+/// # Errors
+///
+/// When `out` cannot be written.
+pub fn report(args: &TestArgs, surroundings: &Surroundings<'_>, out: &mut impl Write) -> io::Result<bool> {
     let mut problems = Problems::default();
     let policies = if args.files.is_empty() {
         let config = args.config.as_deref().unwrap_or(Path::new("weir.yaml"));
@@ -57,10 +61,11 @@ fn test(args: &TestArgs, surroundings: &Surroundings<'_>, out: &mut impl Write) 
         compile(&args.files, &mut problems)
     };
     problems.sort();
-    if !problems.is_empty() {
-        writeln!(out, "{problems}")?;
-    }
+    write!(out, "{problems}")?;
     let Some(policies) = policies else { return Ok(false) };
+    if !problems.is_empty() {
+        writeln!(out)?;
+    }
     let outcomes = policies.run_tests();
     write_outcomes(&outcomes, out)?;
     Ok(outcomes.iter().all(|outcome| outcome.passed))

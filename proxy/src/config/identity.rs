@@ -157,7 +157,7 @@ fn read_algorithms(node: &Node, problems: &mut Problems) -> Option<Vec<Algorithm
         let name = item.as_str("algorithms", problems)?;
         let read = name.parse::<Algorithm>();
         if let Err(error) = &read {
-            problems.error(&item.place, "this algorithm is refused", error.to_string());
+            problems.error(&item.place, format!("algorithm `{name}` is refused"), error.to_string());
         }
         read.ok()
     };

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use weir_policy::{Key, KeyUse};
 use weir_yaml::{MapReader, Node, Problems};
 
@@ -36,12 +36,14 @@ impl Loader<'_> {
             problems.error(&node.place, format!("key `{id}` is listed twice"), "each key has an id of its own");
         }
         let usage = map.required("use", "use: hash", problems).and_then(|node| read_use(node, problems));
-        for literal in ["secret", "value", "key"] {
-            if let Some(node) = map.take(literal) {
-                unsupported::literal_secret(node, &format!("keys.{literal}"), problems);
+        let mut literal = false;
+        for key in ["secret", "value", "key"] {
+            if let Some(node) = map.take(key) {
+                literal = true;
+                problems.error(&node.place, format!("`keys.{key}` is a literal"), "use  file: …  or  env: …");
             }
         }
-        let secret = self.secret(&mut map, problems);
+        let secret = self.secret(&mut map, literal, problems);
         let retired = match map.take("retired") {
             Some(node) => node.as_bool("retired", problems),
             None => Some(false),
@@ -50,8 +52,8 @@ impl Loader<'_> {
         Some(Key { id: id?.0, use_: usage?, secret: secret?, retired: retired? })
     }
 
-    /// Takes the secret from `file` or `env`. No message shows what stands there: it might be the secret itself.
-    fn secret(&self, map: &mut MapReader<'_>, problems: &mut Problems) -> Option<[u8; SECRET_BYTES]> {
+    /// Takes the secret from `file` or `env`; neither is missed when a `literal` was reported. No message shows what stands there: it might be the secret itself.
+    fn secret(&self, map: &mut MapReader<'_>, literal: bool, problems: &mut Problems) -> Option<[u8; SECRET_BYTES]> {
         let (place, text) = match (map.take("file"), map.take("env")) {
             (Some(node), None) => (&node.place, self.secret_of_file(node, problems)?),
             (None, Some(node)) => (&node.place, self.secret_of_variable(node, problems)?),
@@ -59,6 +61,7 @@ impl Loader<'_> {
                 problems.error(&node.place, "a key has both `file` and `env`", "keep one of them");
                 return None;
             }
+            (None, None) if literal => return None,
             (None, None) => {
                 problems.error(map.place(), "a key needs `file` or `env`", "a file with 32 random bytes in base64");
                 return None;
@@ -81,9 +84,7 @@ impl Loader<'_> {
                 problems.error(&node.place, format!("key file `{name}` is open to every user of this machine"), cure);
                 None
             }
-            Err(SecretFileError::Unreadable(_))
-                if STANDARD.decode(name).is_ok_and(|bytes| bytes.len() == SECRET_BYTES) =>
-            {
+            Err(SecretFileError::Unreadable(_)) if looks_like_a_key(name) => {
                 problems.error(&node.place, "`keys.file` is a literal", "name a file with the key in it");
                 None
             }
@@ -111,6 +112,13 @@ impl Loader<'_> {
         }
         value
     }
+}
+
+/// Whether somebody wrote the key where its file should stand: 32 bytes in either base64 or in hexadecimal.
+fn looks_like_a_key(text: &str) -> bool {
+    let decoded = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text));
+    decoded.is_ok_and(|bytes| bytes.len() == SECRET_BYTES)
+        || (text.len() == 2 * SECRET_BYTES && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn read_id(node: &Node, problems: &mut Problems) -> Option<String> {

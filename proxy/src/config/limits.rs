@@ -79,6 +79,7 @@ impl Default for Limits {
 pub(super) fn read(node: Option<&Node>, problems: &mut Problems) -> Option<Limits> {
     let default = Limits::default();
     let Some(node) = node else { return Some(default) };
+    let errors_before = problems.errors();
     let mut section = Section { map: MapReader::new(node, "limits", problems)?, problems };
     let cure = "use  connections_per_address_max";
     unsupported::key(
@@ -113,7 +114,10 @@ pub(super) fn read(node: Option<&Node>, problems: &mut Problems) -> Option<Limit
         body_timeout: section.duration("body_timeout", default.body_timeout),
     };
     section.map.finish(problems);
-    check_memory(&limits, memory_place.as_ref().unwrap_or(&node.place), fetch_place.as_ref(), problems);
+    // A value that was refused is its default here, and comparing that would confuse.
+    if problems.errors() == errors_before {
+        check_memory(&limits, memory_place.as_ref().unwrap_or(&node.place), fetch_place.as_ref(), problems);
+    }
     Some(limits)
 }
 
@@ -133,7 +137,7 @@ pub(super) fn duration(
     Some(duration)
 }
 
-/// What fits one by one must also fit together. Values that were refused above are defaults here, which fit.
+/// What fits one by one must also fit together.
 fn check_memory(limits: &Limits, memory: &Place, fetch: Option<&Place>, problems: &mut Problems) {
     let frame = limits.frame_bytes_max.after;
     if limits.memory_max < frame {
@@ -185,7 +189,6 @@ impl Section<'_, '_> {
             let cure = format!("at least {}, which is `before_login`", show_size(frame.before_login));
             let message = format!("`frame_bytes_max.after` is {}, less than before login", show_size(frame.after));
             self.problems.error(&node.place, message, cure);
-            return default;
         }
         frame
     }

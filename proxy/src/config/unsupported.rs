@@ -36,7 +36,7 @@ fn literal_secrets(node: &Node, path: &str, problems: &mut Problems) {
 }
 
 /// Reports `node` when it is a secret itself and not where to find one.
-pub(super) fn literal_secret(node: &Node, path: &str, problems: &mut Problems) {
+fn literal_secret(node: &Node, path: &str, problems: &mut Problems) {
     let is_reference = matches!(&node.value, Value::Map(entries) if entries.iter().all(|entry| entry.key == "file" || entry.key == "env"));
     if !is_reference {
         problems.error(&node.place, format!("`{path}` is a literal"), "use { file: … } or { env: … }");
