@@ -19,24 +19,22 @@ pub struct Subject<'a> {
 
 /// A set of principals: who is one of the users, or in one of the groups. Both lists are literal names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Principals {
+pub(crate) struct Principals {
     /// Ids.
-    pub users: Vec<String>,
+    pub(crate) users: Vec<String>,
     /// Group names.
-    pub groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
 }
 
 impl Principals {
     /// Whether the subject is in the set.
-    #[must_use]
-    pub fn contains(&self, subject: &Subject<'_>) -> bool {
+    pub(crate) fn contains(&self, subject: &Subject<'_>) -> bool {
         self.users.iter().any(|user| user == subject.id)
             || self.groups.iter().any(|group| subject.groups.iter().any(|own| own == group))
     }
 
     /// Whether nobody can be in the set.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.users.is_empty() && self.groups.is_empty()
     }
 }

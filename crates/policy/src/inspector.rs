@@ -3,9 +3,9 @@
 //! Per record, first everything that could refuse it is asked, then what is left is edited:
 //!
 //! ```text
-//! value ─► refusals' trie ─► present and not null? ──► Refuse
-//!       └► fields' trie ───► spans, ascending and disjoint ─► transforms ─► Edits
-//!       └► unreadable ─────► on_failure: refuse beats redact
+//! value ─► one pass for all fields ─► a field that is refused, present and not null ──► Refuse
+//!       │                          └► spans, ascending and disjoint ─► transforms ─► Edits
+//!       └► cannot be read ─► on_failure: refuse beats redact
 //! headers, key ─► refusals, then transforms
 //! ```
 //!
@@ -231,33 +231,28 @@ impl<'a> Inspector<'a> {
     }
 
     fn read_value(&mut self, value: &[u8], refusal: &mut Refusal) -> Reading {
-        let (set, depth_max) = (self.set, self.set.json_depth_max());
-        let selected = &mut self.scratch.selected;
+        let (set, Scratch { json, selected, .. }) = (self.set, &mut *self.scratch);
         selected.clear();
-        let mut is_refused = false;
-        let mut result = Ok(());
-        if let Some(trie) = set.refusals() {
-            let mut look = |found: Selected| is_refused |= found.kind != JsonKind::Null;
-            result = json::select(value, trie, depth_max, &mut self.scratch.json, &mut look);
+        let mut may_refuse = false;
+        let mut take = |found: Selected| {
+            let refuses = |action: &Action| matches!(action.action, FieldAction::Refuse);
+            may_refuse |= found.kind != JsonKind::Null && set.path_action(found.field).is_some_and(refuses);
+            selected.push(found);
+        };
+        if let Err(error) = json::select(value, set.trie(), set.json_depth_max(), json, &mut take) {
+            return self.fail(cause_of(error), refusal);
         }
-        if result.is_ok() && set.transforms_paths() {
-            let mut take = |found: Selected| selected.push(found);
-            result = json::select(value, set.trie(), depth_max, &mut self.scratch.json, &mut take);
+        if may_refuse {
+            self.blame(value, refusal);
         }
-        match result {
-            Ok(()) if is_refused => {
-                self.blame(value, refusal);
-                Reading::Nothing
-            }
-            Ok(()) => Reading::Fields,
-            Err(error) => self.fail(cause_of(error), refusal),
-        }
+        Reading::Fields
     }
 
-    /// Finds which rules refuse the value: where their fields lie one inside the other, only one at a time can tell.
+    /// Finds which rules refuse the value, if any: where fields lie one inside the other, `$.a` and a refused `$.a.b`, they were
+    /// reported together, and only a look for one at a time tells whether it is there and not null.
     fn blame(&mut self, value: &[u8], refusal: &mut Refusal) {
         let set = self.set;
-        for (member, trie) in set.refusal_fields() {
+        for (member, trie) in set.refusals() {
             let mut is_present = false;
             let mut look = |found: Selected| is_present |= found.kind != JsonKind::Null;
             let depth_max = set.json_depth_max();
@@ -345,7 +340,7 @@ impl<'a> Inspector<'a> {
             let found = Selected { share: Share::Alone, ..first.clone() };
             if transform::apply(transform, value, &found, Field::Value, edits, memory) {
                 let action = HitAction::of(transform);
-                pending.extend(actions.map(|each| (each.member, action)));
+                pending.extend(actions.filter(|each| transforms(each)).map(|each| (each.member, action)));
             }
         }
     }
@@ -360,7 +355,7 @@ impl<'a> Inspector<'a> {
         let Some(transform) = joint_transform(actions.clone()) else { return };
         if transform::apply_bytes(transform, bytes, field, edits, &mut self.scratch.transform) {
             let action = HitAction::of(transform);
-            self.scratch.pending.extend(actions.map(|each| (each.member, action)));
+            self.scratch.pending.extend(actions.filter(|each| transforms(each)).map(|each| (each.member, action)));
         }
     }
 
@@ -413,6 +408,10 @@ fn joint_transform<'r>(actions: impl Iterator<Item = &'r Action>) -> Option<&'r 
         }
     }
     joint
+}
+
+fn transforms(action: &Action) -> bool {
+    matches!(action.action, FieldAction::Transform(_))
 }
 
 /// Keeps the refusal whose rule comes first in the policy.

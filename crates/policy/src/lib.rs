@@ -14,11 +14,11 @@ mod ruleset;
 mod testing;
 pub mod transform;
 
-pub use access::{Access, Principals, Subject};
+pub use access::{Access, Subject};
 pub use inspector::{Findings, HitAction, Inspector, RefuseCause, RefusedRecord, RuleHit, Scratch};
 pub use keys::{Key, KeyRing, KeyUse};
 pub use pattern::{Overlap, Pattern, PatternError, is_internal_topic};
 pub use policy_set::{PolicyLimits, PolicySet, RULE_SETS_CACHED_MAX, Source, TOPICS_CACHED_MAX};
-pub use rules::{Direction, OnFailure, RuleId};
+pub use rules::{Direction, RuleId};
 pub use ruleset::{PLACEHOLDER, RuleSet};
 pub use testing::TestOutcome;

@@ -244,6 +244,8 @@ fn globs_meet(left: &str, right: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(pattern: &str, name: &str, expected: bool) {
@@ -325,6 +327,30 @@ mod tests {
             ("/a+/", "/a+/", Overlap::Yes),
         ] {
             overlaps(left, right, expected);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// A regular expression made from the glob is the oracle.
+        #[test]
+        fn globs_match_as_their_regex(glob in "[ab.*]{1,8}", name in "[ab.]{0,8}") {
+            let oracle = Regex::new(&format!("^{}$", regex::escape(&glob).replace(r"\*", "(?s:.*)"))).unwrap();
+            prop_assert_eq!(Pattern::parse(&glob).unwrap().matches(&name), oracle.is_match(&name));
+        }
+
+        /// What both match is an overlap; short globs that overlap have a short common name.
+        #[test]
+        fn globs_overlap_where_a_name_is_shared(left in "[ab*]{1,4}", right in "[ab*]{1,4}") {
+            let (a, b) = (Pattern::parse(&left).unwrap(), Pattern::parse(&right).unwrap());
+            let mut names = vec![String::new()];
+            let mut shared = false;
+            for _ in 0..=8 {
+                shared |= names.iter().any(|name| a.matches(name) && b.matches(name));
+                names = names.iter().flat_map(|name| [format!("{name}a"), format!("{name}b")]).collect();
+            }
+            prop_assert_eq!(a.overlap(&b) == Overlap::Yes, shared);
         }
     }
 

@@ -48,7 +48,7 @@ impl RuleId {
 
 /// What happens to a record whose value a rule must read and cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFailure {
+pub(crate) enum OnFailure {
     /// The record is refused. The default.
     Refuse,
     /// The whole value is replaced by a placeholder.
@@ -78,8 +78,11 @@ pub(crate) struct Field {
 /// What of a record a field names.
 #[derive(Clone, Debug)]
 pub(crate) enum FieldTarget {
+    /// Values inside the record's value.
     Path(Path),
+    /// The value of every header of this name, byte by byte as Kafka compares names.
     Header(Box<[u8]>),
+    /// The whole record key.
     Key,
 }
 

@@ -16,13 +16,11 @@ pub struct RuleSet {
     /// The rules, ascending by id.
     rules: Vec<Member>,
     trie: FieldTrie,
-    /// What happens to each path of the trie, by [`FieldId`]; only transforms.
+    /// What happens to each path of the trie, by [`FieldId`].
     paths: Vec<Action>,
-    /// The paths that refuse, in a trie of their own: of two values one inside the other only the outer is reported, and a
-    /// transform around a field must not hide whether that field is null.
-    refusals: Option<FieldTrie>,
-    /// Each of those paths alone, with its rule.
-    refusal_fields: Vec<(u16, FieldTrie)>,
+    /// Each path that refuses, alone, with its rule: of two values one inside the other the trie reports the outer only, which
+    /// does not tell whether the inner is null.
+    refusals: Vec<(u16, FieldTrie)>,
     headers: Vec<(Box<[u8]>, Action)>,
     keys: Vec<Action>,
     json_depth_max: usize,
@@ -51,15 +49,13 @@ impl RuleSet {
             rules: Vec::new(),
             trie: FieldTrie::build(&[]),
             paths: Vec::new(),
-            refusals: None,
-            refusal_fields: Vec::new(),
+            refusals: Vec::new(),
             headers: Vec::new(),
             keys: Vec::new(),
             json_depth_max,
         };
         let mut paths: Vec<(FieldId, Path)> = Vec::new();
-        let mut refusals: Vec<(FieldId, Path)> = Vec::new();
-        // The policy set has at most `RULES_MAX` rules and `FIELDS_MAX` fields, both below 2^16.
+        // The policy set has at most `RULES_MAX` rules.
         for (id, rule) in (0_u16..).zip(rules).filter(|(id, _)| bits.contains(usize::from(*id))) {
             let member = u16::try_from(set.rules.len()).unwrap_or(u16::MAX);
             let mut reads_json = false;
@@ -67,18 +63,14 @@ impl RuleSet {
                 let action = Action { member, action: field.action.clone() };
                 match &field.target {
                     FieldTarget::Path(path) => {
-                        reads_json = true;
-                        match &field.action {
-                            FieldAction::Transform(_) => {
-                                paths.push((field_id(paths.len()), path.clone()));
-                                set.paths.push(action);
-                            }
-                            FieldAction::Refuse => {
-                                let field = (field_id(refusals.len()), path.clone());
-                                set.refusal_fields.push((member, FieldTrie::build(std::slice::from_ref(&field))));
-                                refusals.push(field);
-                            }
+                        // The policy set has at most `FIELDS_MAX` fields.
+                        let field = (FieldId(u16::try_from(paths.len()).unwrap_or(u16::MAX)), path.clone());
+                        if matches!(action.action, FieldAction::Refuse) {
+                            set.refusals.push((member, FieldTrie::build(std::slice::from_ref(&field))));
                         }
+                        paths.push(field);
+                        set.paths.push(action);
+                        reads_json = true;
                     }
                     FieldTarget::Header(name) => set.headers.push((name.clone(), action)),
                     FieldTarget::Key => set.keys.push(action),
@@ -88,7 +80,6 @@ impl RuleSet {
             set.rules.push(Member { id: RuleId(id), name: Arc::clone(&rule.name), on_failure });
         }
         set.trie = FieldTrie::build(&paths);
-        set.refusals = (!refusals.is_empty()).then(|| FieldTrie::build(&refusals));
         set
     }
 
@@ -124,20 +115,11 @@ impl RuleSet {
 
     /// Whether a rule reads the record's value as JSON.
     pub(crate) fn reads_json(&self) -> bool {
-        self.transforms_paths() || self.refusals.is_some()
-    }
-
-    /// Whether a rule transforms something inside the value.
-    pub(crate) fn transforms_paths(&self) -> bool {
         !self.paths.is_empty()
     }
 
-    pub(crate) fn refusals(&self) -> Option<&FieldTrie> {
-        self.refusals.as_ref()
-    }
-
-    pub(crate) fn refusal_fields(&self) -> &[(u16, FieldTrie)] {
-        &self.refusal_fields
+    pub(crate) fn refusals(&self) -> &[(u16, FieldTrie)] {
+        &self.refusals
     }
 
     pub(crate) fn path_action(&self, field: FieldId) -> Option<&Action> {
@@ -155,9 +137,4 @@ impl RuleSet {
     pub(crate) fn json_depth_max(&self) -> usize {
         self.json_depth_max
     }
-}
-
-/// Field ids count fields of one set, of which there are at most `FIELDS_MAX`.
-fn field_id(index: usize) -> FieldId {
-    FieldId(u16::try_from(index).unwrap_or(u16::MAX))
 }

@@ -323,7 +323,7 @@ fn rejects_tests_that_say_nothing() {
 #[test]
 fn rejects_other_versions_and_what_is_no_policy() {
     check("version: 2", &["1:10 `version` is 2"]);
-    check("- a", &["`a policy` must be a mapping"]);
+    check("- a", &["a policy must be a mapping"]);
     check("rulez: []", &["unknown key `rulez` | did you mean `rules`?"]);
     check("", &["warning: policy file `p.yaml` is empty"]);
     check("rules: {}", &["`rules` must be a list"]);
