@@ -26,9 +26,11 @@ pub(crate) fn open(path: &Path) -> Result<DB, StoreError> {
     let (mut options, families) = options();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
-    DB::open_cf_descriptors(&options, path, families).map_err(|source| match source.kind() {
-        ErrorKind::IOError if source.to_string().contains("lock") => StoreError::Locked { path: path.to_owned() },
-        _ => StoreError::Database { what: "open", source },
+    DB::open_cf_descriptors(&options, path, families).map_err(|source| {
+        if source.kind() == ErrorKind::IOError && source.to_string().contains("lock") {
+            return StoreError::Locked { path: path.to_owned() };
+        }
+        StoreError::Database { what: "open", source }
     })
 }
 

@@ -173,13 +173,9 @@ impl std::fmt::Debug for Entries<'_> {
 
 /// Whether an open failed because a file was deleted meanwhile.
 fn vanished(error: &StoreError) -> bool {
-    match error {
-        StoreError::Database { source, .. } => {
-            let text = source.to_string();
-            text.contains("No such file") || text.contains("Missing WAL")
-        }
-        _ => false,
-    }
+    let StoreError::Database { source, .. } = error else { return false };
+    let text = source.to_string();
+    text.contains("No such file") || text.contains("Missing WAL")
 }
 
 /// How often an open is tried again.

@@ -1,5 +1,5 @@
 //! Tests of weir-audit-store on real RocksDB files.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "test code")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 mod common;
 mod crash;

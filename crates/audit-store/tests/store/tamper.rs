@@ -87,7 +87,7 @@ fn a_cut_tail_with_a_fitting_head_row_is_found_by_the_head_file_alone() {
     let data_dir = log(20);
     cut_with_head(data_dir.path(), 15);
     let report = verify(data_dir.path()).unwrap();
-    let [finding] = report.findings.as_slice() else { unreachable!("{:?}", report.findings) };
+    let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
     assert_eq!((finding.class, finding.first, finding.last), (Class::Truncated, 15, 19));
     // Control: without the head file nothing is found, and that is inconclusive.
     std::fs::remove_file(data_dir.path().join("audit/head")).unwrap();
