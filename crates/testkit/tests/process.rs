@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,9 +19,20 @@ fn weir(dir: &WorkDir, script: &str, ready: Ready) -> WeirOptions {
     WeirOptions { within: Duration::from_secs(20), ..WeirOptions::new(&binary, &config, ready) }
 }
 
+/// What makes the stand-in listen: this test program again, in [`serve_if_told`].
 fn serve(port: u16) -> String {
-    let python = "import http.server, sys; http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.BaseHTTPRequestHandler).serve_forever()";
-    format!("exec python3 -c \"{python}\" {port}")
+    let program = std::env::current_exe().unwrap();
+    format!("WEIR_TESTKIT_SERVE={port} exec '{}' --exact starts_kills_and_starts_again", program.display())
+}
+
+/// Answers every connection with 501, for ever, when this process is a stand-in.
+fn serve_if_told() {
+    let Some(port) = std::env::var_os("WEIR_TESTKIT_SERVE") else { return };
+    let listener = TcpListener::bind(("127.0.0.1", port.to_str().unwrap().parse().unwrap())).unwrap();
+    for stream in listener.incoming() {
+        // Who only looks whether the port is open is gone already.
+        stream.unwrap().write_all(b"HTTP/1.1 501 Not Implemented\r\n\r\n").ok();
+    }
 }
 
 fn is_alive(pid: u32) -> bool {
@@ -37,6 +50,7 @@ fn ends_soon(pid: u32) -> bool {
 
 #[test]
 fn starts_kills_and_starts_again() {
+    serve_if_told();
     let (dir, ports) = (WorkDir::new().unwrap(), PortBlock::reserve().unwrap());
     let ready = Ready::Ports(vec![ports.address(0).parse().unwrap()]);
     let mut process = WeirProcess::start(weir(&dir, &serve(ports.port(0)), ready)).unwrap();
@@ -62,7 +76,6 @@ fn shows_the_output_of_a_start_that_failed() {
 #[test]
 fn a_port_that_answers_is_not_yet_readyz() {
     let (dir, ports) = (WorkDir::new().unwrap(), PortBlock::reserve().unwrap());
-    // The stand-in answers every request with 501.
     let ready = Ready::Readyz(ports.address(0).parse().unwrap());
     let options = WeirOptions { within: Duration::from_secs(2), ..weir(&dir, &serve(ports.port(0)), ready) };
     let message = WeirProcess::start(options).unwrap_err().to_string();
