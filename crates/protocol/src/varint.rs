@@ -36,28 +36,20 @@ impl Encoded {
 /// Takes an unsigned 32-bit integer off the front of `bytes`.
 #[inline]
 pub(crate) fn take_u32(bytes: &mut &[u8]) -> Result<u32, VarintError> {
-    match **bytes {
-        [first, ref rest @ ..] if first < 0x80 => {
-            *bytes = rest;
-            Ok(u32::from(first))
+    match take_short(bytes) {
+        Some(value) => Ok(value),
+        None => {
+            take_long(bytes, U32_BYTES_MAX, u64::from(u32::MAX)).map(|value| u32::try_from(value).unwrap_or(u32::MAX))
         }
-        [first, second @ 1..0x80, ref rest @ ..] => {
-            *bytes = rest;
-            Ok(u32::from(first & 0x7f) | u32::from(second) << 7)
-        }
-        _ => take_long(bytes, U32_BYTES_MAX, u64::from(u32::MAX)).map(|value| u32::try_from(value).unwrap_or(u32::MAX)),
     }
 }
 
 /// Takes an unsigned 64-bit integer off the front of `bytes`.
 #[inline]
 pub(crate) fn take_u64(bytes: &mut &[u8]) -> Result<u64, VarintError> {
-    match **bytes {
-        [first, ref rest @ ..] if first < 0x80 => {
-            *bytes = rest;
-            Ok(u64::from(first))
-        }
-        _ => take_long(bytes, U64_BYTES_MAX, u64::MAX),
+    match take_short(bytes) {
+        Some(value) => Ok(u64::from(value)),
+        None => take_long(bytes, U64_BYTES_MAX, u64::MAX),
     }
 }
 
@@ -93,6 +85,21 @@ pub(crate) fn encode(mut value: u64) -> Encoded {
         *byte = low | 0x80;
     }
     Encoded { bytes, len }
+}
+
+/// Lengths below 2 MiB and timestamps within the hour take at most three bytes.
+#[inline]
+fn take_short(bytes: &mut &[u8]) -> Option<u32> {
+    let (value, rest) = match **bytes {
+        [first @ 0..0x80, ref rest @ ..] => (u32::from(first), rest),
+        [first, second @ 1..0x80, ref rest @ ..] => (u32::from(first & 0x7f) | u32::from(second) << 7, rest),
+        [first, second @ 0x80..=0xff, third @ 1..0x80, ref rest @ ..] => {
+            (u32::from(first & 0x7f) | u32::from(second & 0x7f) << 7 | u32::from(third) << 14, rest)
+        }
+        _ => return None,
+    };
+    *bytes = rest;
+    Some(value)
 }
 
 #[cold]
@@ -171,7 +178,8 @@ mod tests {
             let mut rest = bytes.as_slice();
             if let Ok(value) = take_u64(&mut rest) {
                 let taken = bytes.len() - rest.len();
-                prop_assert_eq!(encode(value).as_slice(), &bytes[..taken]);
+                let encoded = encode(value);
+                prop_assert_eq!(encoded.as_slice(), &bytes[..taken]);
             }
         }
     }

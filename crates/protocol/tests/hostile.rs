@@ -1,6 +1,6 @@
 //! Hostile and broken batches: each is refused, for its own reason, in Produce and in Fetch.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
 
 #[path = "records/build.rs"]
 mod build;
@@ -527,6 +527,28 @@ fn an_edit_out_of_place_fails_the_batch() {
     check(&[(Field::HeaderValue(1), 0..0)], false);
     check(&[(Field::HeaderValue(2), 0..1)], false);
     check(&[(Field::HeaderValue(u32::MAX), 0..1)], false);
+}
+
+#[test]
+fn edits_are_bounded_too() {
+    struct Many(usize, usize);
+    impl Inspect for Many {
+        fn record(&mut self, _: &RecordView<'_>, edits: &mut Edits) -> Verdict {
+            let with = vec![b'x'; self.1];
+            (0..self.0).for_each(|_| edits.replace(Field::Value, 0..0, &with));
+            Verdict::Keep
+        }
+    }
+    for (count, size, passes) in
+        [(2_000_000, 0, true), (2_000_001, 0, false), (1, 64 << 20, true), (64, 1 << 20, true), (65, 1 << 20, false)]
+    {
+        let limits = Limits::default();
+        let options = Options { limits: &limits, digest_key: None };
+        let mut batch = build::produce(Codec::None, &one());
+        let mut scratch = Scratch::default();
+        let result = rewrite_produce(&mut batch, 13, &options, &mut Many(count, size), &mut scratch);
+        assert_eq!(result.err(), (!passes).then_some(BatchError::TooManyEdits { record: 0 }), "{count} of {size}");
+    }
 }
 
 /// Masks every value.

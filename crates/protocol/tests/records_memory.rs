@@ -7,10 +7,10 @@
 mod build;
 
 use std::alloc::System;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use build::{Header, Rec};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use weir_protocol::records::{
     Change, Codec, Edits, Field, Inspect, Limits, Options, RecordView, Scratch, Verdict, rewrite_fetch, rewrite_produce,
 };
@@ -20,6 +20,10 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The allocator counts for the whole process: one measurement at a time.
 static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 const RECORDS: usize = 1000;
 
@@ -52,14 +56,15 @@ fn records() -> Vec<Rec> {
     (0..RECORDS).map(|place| Rec::of(i32::try_from(place).unwrap(), "key", &value).header("h", Some("text"))).collect()
 }
 
-fn allocations(batch: &[u8], fetch: bool, longer: bool, wasteful: bool) -> Stats {
+/// Allocations of one call once the buffers have found their size: the fewest of some rounds, because the test harness
+/// allocates beside us now and then.
+fn allocations(batch: &[u8], fetch: bool, longer: bool, wasteful: bool) -> usize {
     let limits = Limits::default();
     let key = [3; 32];
     let options = Options { limits: &limits, digest_key: Some(&key) };
     let mut scratch = Scratch::default();
-    let mut stats = Stats::default();
-    // The first rounds size the buffers.
-    for _ in 0..4 {
+    let mut fewest = usize::MAX;
+    for _ in 0..8 {
         let mut batch = batch.to_vec();
         let mut mask = Mask { longer, headers: 0, wasteful };
         let region = Region::new(ALLOCATOR);
@@ -68,44 +73,45 @@ fn allocations(batch: &[u8], fetch: bool, longer: bool, wasteful: bool) -> Stats
         } else {
             rewrite_produce(&mut batch, 13, &options, &mut mask, &mut scratch).unwrap().change
         };
-        stats = region.change();
+        let stats = region.change();
+        fewest = fewest.min(stats.allocations + stats.reallocations);
         assert_ne!(change, Change::None);
         assert_eq!(mask.headers, RECORDS);
     }
-    stats
+    fewest
 }
 
 #[test]
 fn edits_in_place_allocate_nothing() {
-    let _alone = ALONE.lock().unwrap();
+    let _alone = alone();
     let batch = build::produce(Codec::None, &records());
     for fetch in [false, true] {
-        assert_eq!(allocations(&batch, fetch, false, false).allocations, 0);
+        assert_eq!(allocations(&batch, fetch, false, false), 0);
     }
 }
 
 #[test]
 fn the_count_sees_an_allocation_for_each_record() {
-    let _alone = ALONE.lock().unwrap();
+    let _alone = alone();
     let batch = build::produce(Codec::None, &records());
-    assert!(allocations(&batch, false, false, true).allocations >= RECORDS);
+    assert!(allocations(&batch, false, false, true) >= RECORDS);
 }
 
 #[test]
 fn rebuilt_batches_allocate_for_the_batch_at_most() {
-    let _alone = ALONE.lock().unwrap();
+    let _alone = alone();
     for &codec in Codec::ALL {
         let batch = build::produce(codec, &records());
         for fetch in [false, true] {
-            let stats = allocations(&batch, fetch, true, false);
-            assert!(stats.allocations + stats.reallocations <= 4, "{codec:?}: {stats:?}");
+            let allocated = allocations(&batch, fetch, true, false);
+            assert!(allocated <= 4, "{codec:?}: {allocated}");
         }
     }
 }
 
 #[test]
 fn hostile_batches_get_no_more_memory_than_they_fill() {
-    let _alone = ALONE.lock().unwrap();
+    let _alone = alone();
     let limits = Limits::default();
     let options = Options { limits: &limits, digest_key: None };
     let mut bomb = Rec::of(0, "k", "");

@@ -46,7 +46,7 @@ impl Codecs {
         let result = match codec {
             Codec::None => out.put(compressed),
             Codec::Gzip => self.gzip.decompress(compressed, out),
-            Codec::Snappy => self.snappy.decompress(compressed, out),
+            Codec::Snappy => snappy::decompress(compressed, out),
             Codec::Lz4 => lz4::decompress(compressed, out),
             Codec::Zstd => self.zstd.decompress(compressed, out),
         };

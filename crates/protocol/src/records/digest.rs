@@ -6,8 +6,8 @@
 
 use super::walk::take_content;
 
-/// BLAKE3 hashes 16 chunks of 1 KiB side by side where the machine can; records are gathered into updates of this many
-/// bytes so that small ones profit.
+/// BLAKE3 hashes 16 chunks of 1 KiB side by side where the machine can, but only in updates that begin and end with a
+/// chunk: records are gathered into updates of exactly this many bytes.
 const GATHER_BYTES: usize = 64 * 1024;
 
 /// Hashes the records of one or more batches.
@@ -26,16 +26,19 @@ impl Digest {
     /// Adds the records of an opened payload that was walked before.
     pub(super) fn add(&mut self, mut payload: &[u8]) {
         let Some(hasher) = &mut self.hasher else { return };
-        while let Some(content) = take_content(&mut payload) {
-            if self.gathered.len() + content.len() > GATHER_BYTES {
-                hasher.update(&self.gathered);
-                self.gathered.clear();
+        while let Some(mut content) = take_content(&mut payload) {
+            while self.gathered.len() + content.len() >= GATHER_BYTES {
+                let (filling, rest) = content.split_at_checked(GATHER_BYTES - self.gathered.len()).unwrap_or_default();
+                content = rest;
+                if self.gathered.is_empty() {
+                    hasher.update(filling);
+                } else {
+                    self.gathered.extend_from_slice(filling);
+                    hasher.update(&self.gathered);
+                    self.gathered.clear();
+                }
             }
-            if content.len() > GATHER_BYTES {
-                hasher.update(content);
-            } else {
-                self.gathered.extend_from_slice(content);
-            }
+            self.gathered.extend_from_slice(content);
         }
     }
 

@@ -5,6 +5,13 @@ use std::ops::Range;
 use super::error::BatchError;
 use super::walk::RecordSpans;
 
+/// Most edits of a batch: some 70 MB of them, about what the batch itself may take. A document of millions of scalars
+/// that are all to be redacted must not cost many times its own size.
+pub(super) const EDITS_MAX: usize = 2_000_000;
+
+/// Most bytes that the edits of a batch put in place.
+pub(super) const EDIT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// A part of a record that can be edited. Header keys cannot: consumers find headers by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
@@ -27,6 +34,8 @@ pub struct Edits {
     list: Vec<Edit>,
     /// Where the current record's edits begin in `list`.
     first: usize,
+    /// There were more than the limits allow; the rest was not taken.
+    overflows: bool,
 }
 
 /// One edit of the current record, for tests of inspectors.
@@ -52,14 +61,18 @@ pub enum Replacement<'a> {
 impl Edits {
     /// Replaces `span` of `field` by `with`, of any length.
     pub fn replace(&mut self, field: Field, span: Range<usize>, with: &[u8]) {
-        let from = self.arena.len();
+        if self.arena.len().saturating_add(with.len()) > EDIT_BYTES_MAX {
+            self.overflows = true;
+            return;
+        }
+        let from = short(self.arena.len());
         self.arena.extend_from_slice(with);
-        self.list.push(Edit { field, span, owner: 0..0, with: With::Arena(from..self.arena.len()) });
+        self.push(field, &span, With::Arena(from, short(self.arena.len())));
     }
 
     /// Overwrites every byte of `span` of `field` with `fill`.
     pub fn mask(&mut self, field: Field, span: Range<usize>, fill: u8) {
-        self.list.push(Edit { field, span, owner: 0..0, with: With::Fill(fill) });
+        self.push(field, &span, With::Fill(fill));
     }
 
     /// The current record has no edits.
@@ -72,10 +85,10 @@ impl Edits {
     pub fn iter(&self) -> impl Iterator<Item = EditView<'_>> {
         self.list.get(self.first..).unwrap_or_default().iter().map(|edit| EditView {
             field: edit.field,
-            span: edit.span.clone(),
-            with: match &edit.with {
-                With::Arena(bytes) => Replacement::Bytes(self.arena.get(bytes.clone()).unwrap_or_default()),
-                With::Fill(fill) => Replacement::Fill(*fill),
+            span: edit.span(),
+            with: match self.bytes(edit) {
+                Ok(bytes) => Replacement::Bytes(bytes),
+                Err(fill) => Replacement::Fill(fill),
             },
         })
     }
@@ -85,18 +98,31 @@ impl Edits {
         self.arena.clear();
         self.list.clear();
         self.first = 0;
+        self.overflows = false;
+    }
+
+    fn push(&mut self, field: Field, span: &Range<usize>, with: With) {
+        if self.list.len() >= EDITS_MAX {
+            self.overflows = true;
+            return;
+        }
+        self.list.push(Edit { field, start: short(span.start), end: short(span.end), owner: (0, 0), with });
     }
 
     /// Forgets the edits of the current record.
     pub(super) fn drop_record(&mut self) {
         self.list.truncate(self.first);
+        self.overflows = false;
     }
 
     /// Checks the edits of the current record, orders them, and turns their spans into places in the payload.
     ///
     /// # Errors
-    /// [`BatchError::EditOutOfPlace`].
+    /// [`BatchError::EditOutOfPlace`], [`BatchError::TooManyEdits`].
     pub(super) fn close_record(&mut self, record: &RecordSpans, payload: &[u8]) -> Result<RecordEdits, BatchError> {
+        if self.overflows {
+            return Err(BatchError::TooManyEdits { record: record.index });
+        }
         let from = self.first;
         self.first = self.list.len();
         let edits = self.list.get_mut(from..).unwrap_or_default();
@@ -126,7 +152,7 @@ impl Edits {
                 }
             };
             let (Some(start), Some(end)) =
-                (field.start.checked_add(edit.span.start), field.start.checked_add(edit.span.end))
+                (field.start.checked_add(edit.span().start), field.start.checked_add(edit.span().end))
             else {
                 return Err(misplaced);
             };
@@ -134,8 +160,8 @@ impl Edits {
                 return Err(misplaced);
             }
             keeps_lengths &= edit.with.len(end - start) == end - start;
-            edit.span = start..end;
-            edit.owner = field;
+            (edit.start, edit.end) = (short(start), short(end));
+            edit.owner = (short(field.start), short(field.end));
             free_from = end;
         }
         Ok(RecordEdits { edits: from..self.first, keeps_lengths })
@@ -149,7 +175,7 @@ impl Edits {
     /// The bytes that replace those of an edit, or the byte that fills them.
     pub(super) fn bytes(&self, edit: &Edit) -> Result<&[u8], u8> {
         match &edit.with {
-            With::Arena(bytes) => Ok(self.arena.get(bytes.clone()).unwrap_or_default()),
+            With::Arena(from, to) => Ok(self.arena.get(wide(*from)..wide(*to)).unwrap_or_default()),
             With::Fill(fill) => Err(*fill),
         }
     }
@@ -190,35 +216,56 @@ pub(super) struct RecordEdits {
 }
 
 /// One edit. Its span counts from its field's start until the record is closed, from the payload's start afterwards.
+///
+/// A batch is at most 2 GiB, so that 32 bits hold every place in it; larger numbers, which an inspector could pass, are
+/// cut to a value that no field reaches.
 pub(super) struct Edit {
     pub(super) field: Field,
-    pub(super) span: Range<usize>,
+    start: u32,
+    end: u32,
     /// The field's bytes in the payload, once the record is closed.
-    pub(super) owner: Range<usize>,
+    owner: (u32, u32),
     with: With,
 }
 
 impl Edit {
-    fn place(&self) -> (Field, usize, usize) {
-        (self.field, self.span.start, self.span.end)
+    fn place(&self) -> (Field, u32, u32) {
+        (self.field, self.start, self.end)
+    }
+
+    pub(super) fn span(&self) -> Range<usize> {
+        wide(self.start)..wide(self.end)
+    }
+
+    pub(super) fn owner(&self) -> Range<usize> {
+        wide(self.owner.0)..wide(self.owner.1)
     }
 
     /// Bytes that it puts in place.
     pub(super) fn len(&self) -> usize {
-        self.with.len(self.span.len())
+        self.with.len(self.span().len())
     }
 }
 
+/// The replacing bytes' place in the arena, or the filling byte.
 enum With {
-    Arena(Range<usize>),
+    Arena(u32, u32),
     Fill(u8),
 }
 
 impl With {
     fn len(&self, span: usize) -> usize {
         match self {
-            Self::Arena(bytes) => bytes.len(),
+            Self::Arena(from, to) => wide(to.saturating_sub(*from)),
             Self::Fill(_) => span,
         }
     }
+}
+
+fn short(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+fn wide(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
 }

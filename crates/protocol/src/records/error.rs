@@ -3,7 +3,7 @@
 use super::batch::Codec;
 
 /// Why a record batch is refused (Produce) or withheld (Fetch). The fault is the sender's, but for
-/// [`EditOutOfPlace`](Self::EditOutOfPlace), [`ResultTooLarge`](Self::ResultTooLarge) and [`Compress`](Self::Compress),
+/// [`EditOutOfPlace`](Self::EditOutOfPlace), [`TooManyEdits`](Self::TooManyEdits), [`ResultTooLarge`](Self::ResultTooLarge) and [`Compress`](Self::Compress),
 /// which are ours.
 ///
 /// Numbers and positions only: never a byte of a record.
@@ -149,6 +149,12 @@ pub enum BatchError {
     /// An edit outside of its field, over another one, or of a field that is null.
     #[error("an edit of record {record} is out of place")]
     EditOutOfPlace {
+        /// Place of the record in the batch, from 0.
+        record: u32,
+    },
+    /// More edits than a batch may have: some two million, or 64 MiB of replacing bytes.
+    #[error("the edits of record {record} are too many")]
+    TooManyEdits {
         /// Place of the record in the batch, from 0.
         record: u32,
     },

@@ -86,7 +86,7 @@ impl Plan {
         for edit in
             self.touched.iter().filter_map(|touched| touched.edits.as_ref()).flat_map(|edits| self.edits.closed(edits))
         {
-            let Some(bytes) = payload.get_mut(edit.span.clone()) else { continue };
+            let Some(bytes) = payload.get_mut(edit.span()) else { continue };
             match self.edits.bytes(edit) {
                 Ok(with) if with.len() == bytes.len() => bytes.copy_from_slice(with),
                 Ok(_) => {}
@@ -139,12 +139,12 @@ impl Plan {
             out.extend_from_slice(field.new_length.as_slice());
             copied = field.old.start;
             for edit in edits {
-                out.extend_from_slice(payload.get(copied..edit.span.start).unwrap_or_default());
+                out.extend_from_slice(payload.get(copied..edit.span().start).unwrap_or_default());
                 match self.edits.bytes(edit) {
                     Ok(with) => out.extend_from_slice(with),
-                    Err(fill) => out.resize(out.len() + edit.span.len(), fill),
+                    Err(fill) => out.resize(out.len() + edit.span().len(), fill),
                 }
-                copied = edit.span.end;
+                copied = edit.span().end;
             }
         }
         out.extend_from_slice(payload.get(copied..touched.span.end).unwrap_or_default());
@@ -166,9 +166,9 @@ impl EditedField {
     /// `edits` are all of one field; `None` when there are none.
     fn new(edits: &[Edit]) -> Result<Option<Self>, BatchError> {
         let Some(first) = edits.first() else { return Ok(None) };
-        let old = first.owner.clone();
+        let old = first.owner();
         let grown: usize = edits.iter().map(Edit::len).sum();
-        let shrunk: usize = edits.iter().map(|edit| edit.span.len()).sum();
+        let shrunk: usize = edits.iter().map(|edit| edit.span().len()).sum();
         let new_length = length_prefix((old.len() + grown).saturating_sub(shrunk))?;
         let prefix_at = old.start.saturating_sub(length_prefix(old.len())?.as_slice().len());
         Ok(Some(Self { old, prefix_at, new_length, grown, shrunk }))

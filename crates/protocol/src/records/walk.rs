@@ -232,13 +232,13 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    #[inline]
+    #[inline(always)]
     fn at(&self) -> usize {
         self.start + (self.whole - self.rest.len())
     }
 
     /// Kafka has assigned no record attributes: a set bit is a byte that nobody inspects.
-    #[inline]
+    #[inline(always)]
     fn attributes(&mut self) -> Result<(), BatchError> {
         match *self.rest {
             [0, ref rest @ ..] => {
@@ -250,17 +250,17 @@ impl Fields<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<i32, BatchError> {
         varint::take_i32(&mut self.rest).map_err(|error| varint_error(error, self.record))
     }
 
-    #[inline]
+    #[inline(always)]
     fn varlong(&mut self) -> Result<i64, BatchError> {
         varint::take_i64(&mut self.rest).map_err(|error| varint_error(error, self.record))
     }
 
-    #[inline]
+    #[inline(always)]
     fn nullable(&mut self) -> Result<Option<Range<usize>>, BatchError> {
         match self.varint()? {
             -1 => Ok(None),
@@ -268,7 +268,7 @@ impl Fields<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes(&mut self, length: i32) -> Result<Range<usize>, BatchError> {
         let length = usize::try_from(length).map_err(|_| BatchError::NegativeLength { record: self.record })?;
         let from = self.at();
@@ -291,7 +291,7 @@ impl Fields<'_> {
         Ok(count)
     }
 
-    #[inline]
+    #[inline(always)]
     fn header(&mut self) -> Result<HeaderFieldSpans, BatchError> {
         let length = self.varint()?;
         let key = self.bytes(length)?;
@@ -304,5 +304,29 @@ fn varint_error(error: VarintError, record: u32) -> BatchError {
     match error {
         VarintError::Truncated => BatchError::RecordCut { record },
         VarintError::Overlong => BatchError::Overlong { record },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bytes: &[u8], count: u32, expected: Result<&str, BatchError>) {
+        let text = |bytes: Option<&[u8]>| bytes.map_or("null".into(), String::from_utf8_lossy).into_owned();
+        let read = Headers::read(bytes, count).map(|headers| {
+            assert_eq!(headers.count(), count);
+            headers.iter().map(|header| text(Some(header.key)) + "=" + &text(header.value) + ";").collect::<String>()
+        });
+        assert_eq!(read, expected.map(String::from));
+    }
+
+    #[test]
+    fn headers_fill_their_bytes() {
+        check(&[], 0, Ok(""));
+        check(&[2, b'a', 1, 2, b'a', 2, b'b'], 2, Ok("a=null;a=b;"));
+        check(&[2, b'a', 1, 2, b'a', 2, b'b'], 1, Err(BatchError::RecordLength { record: 0 }));
+        check(&[2, b'a', 1], 2, Err(BatchError::RecordCut { record: 0 }));
+        check(&[1, 1], 1, Err(BatchError::NegativeLength { record: 0 }));
     }
 }

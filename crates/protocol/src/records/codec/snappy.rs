@@ -25,26 +25,6 @@ pub(super) struct Contexts {
 }
 
 impl Contexts {
-    #[expect(clippy::unused_self, reason = "the same shape as the other codecs")]
-    pub(super) fn decompress(&self, compressed: &[u8], out: &mut Output) -> Result<(), Refusal> {
-        if !compressed.starts_with(&MAGIC) {
-            return raw(compressed, out);
-        }
-        let mut rest = compressed.strip_prefix(&HEADER).ok_or(CodecFault::Unsupported)?;
-        while !rest.is_empty() {
-            let (length, blocks) = rest.split_first_chunk().ok_or(CodecFault::Cut)?;
-            // snappy-java reads a second stream header in place of a length.
-            if blocks.starts_with(MAGIC.get(4..).unwrap_or_default()) && MAGIC.starts_with(length) {
-                return Err(CodecFault::SecondFrame.into());
-            }
-            let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| CodecFault::Malformed)?;
-            let (block, behind) = blocks.split_at_checked(length).ok_or(CodecFault::Cut)?;
-            raw(block, out)?;
-            rest = behind;
-        }
-        Ok(())
-    }
-
     pub(super) fn compress(&mut self, plain: &[u8], out: &mut BytesMut) -> Option<()> {
         let encoder = self.encoder.get_or_insert_with(snap::raw::Encoder::new);
         out.put_slice(&HEADER);
@@ -58,6 +38,25 @@ impl Contexts {
         }
         Some(())
     }
+}
+
+pub(super) fn decompress(compressed: &[u8], out: &mut Output) -> Result<(), Refusal> {
+    if !compressed.starts_with(&MAGIC) {
+        return raw(compressed, out);
+    }
+    let mut rest = compressed.strip_prefix(&HEADER).ok_or(CodecFault::Unsupported)?;
+    while !rest.is_empty() {
+        let (length, blocks) = rest.split_first_chunk().ok_or(CodecFault::Cut)?;
+        // snappy-java reads a second stream header in place of a length.
+        if blocks.starts_with(MAGIC.get(4..).unwrap_or_default()) && MAGIC.starts_with(length) {
+            return Err(CodecFault::SecondFrame.into());
+        }
+        let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| CodecFault::Malformed)?;
+        let (block, behind) = blocks.split_at_checked(length).ok_or(CodecFault::Cut)?;
+        raw(block, out)?;
+        rest = behind;
+    }
+    Ok(())
 }
 
 /// One raw block. Its announced length is judged before anything is allocated for it.
