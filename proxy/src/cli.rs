@@ -1,7 +1,9 @@
 //! The command line: one module per verb.
 
+pub mod audit;
 pub mod check;
 pub mod policy;
+pub mod serve;
 
 /// Exit code of a verb that found errors. 0 is success, and wrong usage is 2, which the argument parser answers.
 pub const EXIT_ERRORS: u8 = 1;

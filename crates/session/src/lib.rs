@@ -35,7 +35,10 @@ mod time;
 mod vetted;
 
 pub use cleared::Cleared;
-pub use context::{AuditRules, BrokerNode, ClusterView, Context, DigestKey, Door, DoorAuth, Durability, Limits, Peer};
+pub use context::{
+    AuditRules, BrokerNode, ClusterView, Context, DigestKey, Door, DoorAuth, Durability, Limits, Peer, TopicAudit,
+    TopicAuditChange,
+};
 pub use control::{Control, ControlError, Learned};
 pub use event::{CloseReason, Event};
 pub use job::{Done, INLINE_COMPRESSED_BYTES_MAX, INLINE_PLAIN_BYTES_MAX, Job, Scratch};

@@ -1,0 +1,60 @@
+//! `/metrics`, `/livez` and `/readyz`: no data, no login.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus::{Encoder, TextEncoder};
+
+use crate::gateway::{Metrics, Shared};
+
+#[derive(Clone)]
+struct Admin {
+    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
+}
+
+/// Serves until the process ends.
+pub(crate) async fn listen(address: SocketAddr, metrics: Arc<Metrics>, shared: Arc<Shared>) -> std::io::Result<()> {
+    let socket = tokio::net::TcpListener::bind(address).await?;
+    let router = Router::new()
+        .route("/metrics", get(scrape))
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .with_state(Admin { metrics, shared });
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(socket, router).await {
+            tracing::error!(event = "admin.failed", error = %error);
+        }
+    });
+    Ok(())
+}
+
+async fn scrape(State(admin): State<Admin>) -> Response {
+    admin.metrics.memory_held.set(i64::try_from(admin.shared.budget.held()).unwrap_or(i64::MAX));
+    let encoder = TextEncoder::new();
+    let mut text = Vec::new();
+    match encoder.encode(&admin.metrics.registry.gather(), &mut text) {
+        Ok(()) => ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    let mut reasons = Vec::new();
+    if admin.metrics.cluster_up.get() == 0 {
+        reasons.push("no broker answers");
+    }
+    if admin.metrics.audit_up.get() == 0 {
+        reasons.push("the audit log cannot be written");
+    }
+    if reasons.is_empty() {
+        (StatusCode::OK, "ready\n".to_owned()).into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response()
+    }
+}

@@ -1,0 +1,25 @@
+//! The running gateway: sockets, threads and the clock around the sans-IO core.
+//!
+//! ```text
+//! listener ─► connection (one task: a Session and its two sockets) ─► broker
+//!                 │ jobs ─► pool            (inspection that is too large to run inline)
+//!                 │ commits ─► ledger       (one thread: Committer on RocksDB, receipts back)
+//!                 │ events ─► telemetry     (log lines, metrics)
+//!                 ◄── world                 (the Context, swapped whole; fed by cluster)
+//! ```
+
+mod budget;
+mod clock;
+mod cluster;
+mod connection;
+mod ledger;
+mod listener;
+mod pool;
+mod serve;
+mod socket;
+mod telemetry;
+mod world;
+
+pub(crate) use connection::Shared;
+pub use serve::{ServeError, serve};
+pub(crate) use telemetry::Metrics;

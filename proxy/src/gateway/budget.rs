@@ -1,0 +1,109 @@
+//! The process-wide budget of frame bytes (`limits.memory_max`).
+//!
+//! Sessions report what they hold. Over the budget they stop reading, all but one: the first that needs to finish a frame
+//! may, so that holding the budget never waits for itself.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// Shared by all connections.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    max: usize,
+    held: AtomicUsize,
+    /// The connection that may go on over the budget; 0 = nobody.
+    finisher: AtomicU64,
+    freed: Notify,
+}
+
+/// One connection's part of it.
+#[derive(Debug)]
+pub(crate) struct Share<'a> {
+    budget: &'a Budget,
+    connection: u64,
+    held: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max, held: AtomicUsize::new(0), finisher: AtomicU64::new(0), freed: Notify::new() }
+    }
+
+    /// `connection` must not be 0.
+    pub(crate) fn share(&self, connection: u64) -> Share<'_> {
+        Share { budget: self, connection, held: 0 }
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Waits until somebody gave something back.
+    pub(crate) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+}
+
+impl Share<'_> {
+    /// Reports what the connection holds now.
+    pub(crate) fn set(&mut self, held: usize) {
+        if held == self.held {
+            return;
+        }
+        if held > self.held {
+            self.budget.held.fetch_add(held - self.held, Ordering::Relaxed);
+        } else {
+            self.budget.held.fetch_sub(self.held - held, Ordering::Relaxed);
+            self.budget.freed.notify_waiters();
+        }
+        self.held = held;
+        if held == 0 {
+            self.step_back();
+        }
+    }
+
+    /// Whether the connection may read on.
+    pub(crate) fn may_read(&self) -> bool {
+        let finisher = &self.budget.finisher;
+        self.budget.held() < self.budget.max
+            || finisher.load(Ordering::Relaxed) == self.connection
+            || finisher.compare_exchange(0, self.connection, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn step_back(&self) {
+        let finisher = &self.budget.finisher;
+        if finisher.compare_exchange(self.connection, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.budget.freed.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.set(0);
+        self.step_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn over_the_budget_one_connection_may_finish() {
+        let budget = Budget::new(100);
+        let (mut one, mut two, mut three) = (budget.share(1), budget.share(2), budget.share(3));
+        one.set(99);
+        assert!(two.may_read(), "below the budget everybody may");
+        two.set(1);
+        assert!(one.may_read(), "at the budget the first that asks may");
+        assert!(!two.may_read());
+        assert!(!three.may_read());
+        one.set(0);
+        assert!(two.may_read(), "and gives way when it holds nothing");
+        three.set(200);
+        drop(three);
+        assert_eq!(budget.held(), 1);
+    }
+}

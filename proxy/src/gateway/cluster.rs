@@ -1,0 +1,148 @@
+//! Keeps one control connection to the cluster, and publishes what it learns.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+use weir_session::{ClusterView, Control, ControlError, Learned};
+
+use super::socket::{self, Outgoing};
+use super::telemetry::Metrics;
+use super::world::World;
+use crate::config::{NodeIds, Upstream};
+
+/// How often the cluster is asked without a reason.
+const REFRESH_EVERY: Duration = Duration::from_secs(30);
+/// How long a failed control connection waits before the next attempt.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+/// How long an answer of the broker may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Topic ids that are remembered as unknown; beyond it they are all asked again.
+const UNKNOWN_TOPICS_MAX: usize = 10_000;
+
+/// The task that owns the control connection.
+pub(crate) struct Cluster {
+    pub(crate) upstream: Upstream,
+    pub(crate) world: World,
+    pub(crate) questions: mpsc::Receiver<Vec<Uuid>>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ClusterError {
+    #[error("cannot connect: {0}")]
+    Connect(std::io::Error),
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
+    #[error("the connection failed: {0}")]
+    Socket(std::io::Error),
+    #[error("the broker closed the connection")]
+    Closed,
+    #[error("no answer within {ANSWER_TIMEOUT:?}")]
+    Silent,
+    #[error("{0}")]
+    Control(#[from] ControlError),
+}
+
+impl Cluster {
+    /// Runs until the process ends.
+    pub(crate) async fn run(mut self) {
+        let mut view = ClusterView::default();
+        let mut reported = false;
+        loop {
+            for at in 0..self.upstream.bootstrap.len() {
+                let Some(address) = self.upstream.bootstrap.get(at).cloned() else { continue };
+                let error = match self.follow(&address.host, address.port, &mut view).await {
+                    Ok(never) => match never {},
+                    Err(error) => error,
+                };
+                self.metrics.cluster_up.set(0);
+                // The same trouble is reported once, not twice a second.
+                if view.generation > 0 || !reported {
+                    tracing::warn!(event = "cluster.unreachable", broker = %address, error = %error,
+                        hint = "is the broker running and `upstream.bootstrap` right?");
+                    reported = true;
+                }
+            }
+            tokio::time::sleep(RECONNECT_PAUSE).await;
+        }
+    }
+
+    /// Follows one broker until it fails.
+    async fn follow(
+        &mut self,
+        host: &str,
+        port: u16,
+        view: &mut ClusterView,
+    ) -> Result<std::convert::Infallible, ClusterError> {
+        let timeout = self.upstream.connect_timeout;
+        let stream = tokio::time::timeout(timeout, TcpStream::connect((host, port)))
+            .await
+            .map_err(|_| ClusterError::ConnectTimeout(timeout))?
+            .map_err(ClusterError::Connect)?;
+        let mut control = Control::open()?;
+        let mut asked = HashSet::new();
+        let mut outgoing = Outgoing::default();
+        let mut refresh = tokio::time::interval(REFRESH_EVERY);
+        refresh.tick().await;
+        loop {
+            while let Some(cleared) = control.poll_to_broker() {
+                outgoing.queue(cleared);
+                while !outgoing.is_empty() {
+                    stream.writable().await.map_err(ClusterError::Socket)?;
+                    outgoing.write(&stream).map_err(ClusterError::Socket)?;
+                }
+            }
+            tokio::select! {
+                readable = stream.readable() => {
+                    readable.map_err(ClusterError::Socket)?;
+                    let read = socket::read(&stream, socket::READ_BYTES, |bytes| control.handle_broker_bytes(bytes));
+                    match read.map_err(ClusterError::Socket)? {
+                        socket::Read::Closed => return Err(ClusterError::Closed),
+                        socket::Read::Nothing => {}
+                        socket::Read::Taken(learned) => {
+                            if let Some(learned) = learned? {
+                                self.publish(learned, &mut asked, view);
+                            }
+                        }
+                    }
+                }
+                Some(ids) = self.questions.recv() => {
+                    asked.extend(ids);
+                    control.refresh()?;
+                }
+                _ = refresh.tick() => control.refresh()?,
+                () = tokio::time::sleep(ANSWER_TIMEOUT), if control.is_waiting() => return Err(ClusterError::Silent),
+            }
+        }
+    }
+
+    fn publish(&self, learned: Learned, asked: &mut HashSet<Uuid>, view: &mut ClusterView) {
+        if view.generation == 0 || self.metrics.cluster_up.get() == 0 {
+            let brokers = learned.brokers.len();
+            tracing::info!(event = "cluster.reached", brokers, topics = learned.topics.len());
+        }
+        let hidden = learned.brokers.keys().filter(|id| !is_served(&self.upstream.node_ids, **id)).count();
+        if hidden > 0 {
+            tracing::warn!(event = "cluster.brokers_hidden", brokers = hidden,
+                hint = "their node ids are not in `upstream.node_ids`; clients cannot reach them");
+        }
+        self.metrics.brokers_hidden.set(i64::try_from(hidden).unwrap_or(i64::MAX));
+        self.metrics.cluster_up.set(1);
+        if view.unknown_topics.len() > UNKNOWN_TOPICS_MAX {
+            view.unknown_topics.clear();
+        }
+        view.unknown_topics.extend(asked.drain().filter(|id| !learned.topics.contains_key(id)));
+        view.generation += 1;
+        view.brokers = learned.brokers;
+        view.topics = learned.topics;
+        self.world.set_view(view.clone());
+    }
+}
+
+fn is_served(node_ids: &NodeIds, id: i32) -> bool {
+    node_ids.index_of(id).is_some()
+}

@@ -1,0 +1,395 @@
+//! One client connection: a task that owns its session and both sockets.
+//!
+//! Full duplex: a write that does not go on never stops the other direction. Nothing is buffered here beyond the frame that is
+//! being written to each socket; what may be read is the session's to say.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use weir_audit::{Receipt, Ticket};
+use weir_session::{CloseReason, Context, Done, Event, Session, Start};
+
+use super::budget::{Budget, Share};
+use super::clock::Clock;
+use super::ledger::Ledger;
+use super::pool::{self, Pool};
+use super::socket::{self, Outgoing, Read};
+use super::telemetry::Telemetry;
+use super::world::World;
+use crate::config::HostPort;
+
+/// How long a closing connection may take to write what was polled.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What other threads have for a connection. As many as the session has commits and jobs open.
+pub(crate) enum Message {
+    Receipt(Receipt),
+    Unrecorded(Ticket),
+    Done(Done),
+}
+
+/// Where a connection's messages are left.
+#[derive(Clone)]
+pub(crate) struct Inbox(mpsc::UnboundedSender<Message>);
+
+impl Inbox {
+    /// A message for a connection whose task is gone is for nobody.
+    pub(crate) fn send(&self, message: Message) {
+        if self.0.send(message).is_err() {
+            tracing::debug!(event = "connection.message_late");
+        }
+    }
+}
+
+/// What every connection shares.
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) world: World,
+    pub(crate) ledger: Ledger,
+    pub(crate) pool: Pool,
+    pub(crate) budget: Budget,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) bootstrap: Vec<HostPort>,
+    pub(crate) connect_timeout: Duration,
+}
+
+struct Connection<'a> {
+    shared: &'a Arc<Shared>,
+    session: Session,
+    client: TcpStream,
+    broker: Option<TcpStream>,
+    to_client: Outgoing,
+    to_broker: Outgoing,
+    inbox: Inbox,
+    messages: mpsc::UnboundedReceiver<Message>,
+    share: Share<'a>,
+    connect: Option<tokio::task::JoinHandle<Result<TcpStream, String>>>,
+    peer: SocketAddr,
+    listener: String,
+    /// Given back once the client is logged in.
+    handshake: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+/// Serves one client until its session is drained.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    client: TcpStream,
+    start: Start,
+    handshake: Option<tokio::sync::OwnedSemaphorePermit>,
+    mut stopping: watch::Receiver<Stopping>,
+) {
+    let (sender, messages) = mpsc::unbounded_channel();
+    let peer = start.peer.address;
+    let listener = start.door.listener.clone();
+    let share = shared.budget.share(start.id.0);
+    let mut context = shared.world.subscribe();
+    context.mark_changed();
+    let mut connection = Connection {
+        session: Session::new(start),
+        shared: &shared,
+        client,
+        broker: None,
+        to_client: Outgoing::default(),
+        to_broker: Outgoing::default(),
+        inbox: Inbox(sender),
+        messages,
+        share,
+        connect: None,
+        peer,
+        listener,
+        handshake,
+    };
+    while connection.turn(&mut context, &mut stopping).await {}
+    connection.finish().await;
+}
+
+/// How far the process is with stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    /// It is not.
+    No,
+    /// Connections end as soon as nothing is open on them.
+    Drain,
+    /// Connections end.
+    Now,
+}
+
+impl Connection<'_> {
+    /// Waits for something to happen and lets the session deal with it; false when the sockets are done.
+    async fn turn(
+        &mut self,
+        context: &mut watch::Receiver<Arc<Context>>,
+        stopping: &mut watch::Receiver<Stopping>,
+    ) -> bool {
+        self.pump();
+        if self.session.is_closing() {
+            return false;
+        }
+        let clock = self.shared.clock;
+        let client_wants = self.session.wants_client_bytes();
+        let may_read = self.share.may_read();
+        let broker_wants = self.session.wants_broker_bytes();
+        let deadline = self.session.poll_timeout().map(|at| clock.instant(at));
+        let broker = self.broker.as_ref();
+        tokio::select! {
+            biased;
+            Some(message) = self.messages.recv() => self.deliver(message),
+            ready = self.client.readable(), if client_wants > 0 && may_read => self.read_client(ready, client_wants),
+            ready = self.client.writable(), if !self.to_client.is_empty() => self.write_client(ready),
+            ready = readable(broker), if broker_wants > 0 => self.read_broker(ready, broker_wants),
+            ready = writable(broker), if !self.to_broker.is_empty() => self.write_broker(ready),
+            // Nobody reads a client that is held back: its going must be noticed all the same.
+            () = gone(&self.client), if client_wants == 0 || !may_read => self.session.handle_client_gone(clock.now()),
+            connected = join(self.connect.as_mut()), if self.connect.is_some() => self.connected(connected),
+            Ok(()) = context.changed() => {
+                let context = Arc::clone(&context.borrow_and_update());
+                self.session.handle_context(context, clock.now());
+            }
+            Ok(()) = stopping.changed() => {
+                let how = *stopping.borrow_and_update();
+                self.session.handle_shutdown(how == Stopping::Now, clock.now());
+            }
+            () = self.shared.budget.freed(), if !may_read => {}
+            () = sleep_until(deadline) => self.session.handle_timeout(clock.now()),
+        }
+        if *stopping.borrow() != Stopping::No {
+            self.session.handle_shutdown(*stopping.borrow() == Stopping::Now, clock.now());
+        }
+        true
+    }
+
+    /// Carries out whatever the session wants, until it wants nothing more.
+    fn pump(&mut self) {
+        let clock = self.shared.clock;
+        loop {
+            let mut idle = true;
+            while let Some(event) = self.session.poll_event() {
+                idle = false;
+                self.handle(event);
+            }
+            while let Some(job) = self.session.poll_job() {
+                idle = false;
+                if job.is_small() {
+                    let done = pool::run(job);
+                    self.session.handle_done(done, clock.now());
+                } else {
+                    self.shared.pool.submit(job, self.inbox.clone());
+                }
+            }
+            while let Some((ticket, commit)) = self.session.poll_commit() {
+                idle = false;
+                if !self.shared.ledger.submit(ticket, commit, self.inbox.clone()) {
+                    self.session.handle_unrecorded(ticket, clock.now());
+                }
+            }
+            if self.to_broker.is_empty()
+                && let Some(cleared) = self.session.poll_to_broker()
+            {
+                idle = false;
+                self.to_broker.queue(cleared);
+                self.write_broker(Ok(()));
+            }
+            if self.to_client.is_empty()
+                && let Some(cleared) = self.session.poll_to_client(clock.now())
+            {
+                idle = false;
+                self.to_client.queue(cleared);
+                self.write_client(Ok(()));
+            }
+            if idle {
+                break;
+            }
+        }
+        self.share.set(self.session.held_bytes());
+        if self.handshake.is_some() && self.session.principal().is_some() {
+            self.handshake = None;
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::ConnectBroker { node } => self.connect(node),
+            Event::ResolveTopics { ids } => self.shared.world.ask_topics(ids),
+            Event::Refused { .. } => {
+                self.shared.telemetry.record(&event, &self.listener, self.peer, self.session.principal());
+                if let Event::Refused { entry, resource, .. } = event {
+                    self.shared.ledger.refusal(*entry, resource);
+                }
+            }
+            Event::LoggedIn { .. } | Event::RecordsRefused { .. } | Event::Answered { .. } | Event::Closing { .. } => {
+                self.shared.telemetry.record(&event, &self.listener, self.peer, self.session.principal());
+            }
+        }
+    }
+
+    /// Connects to a broker of the view, or to any bootstrap address while there is none.
+    fn connect(&mut self, node: Option<i32>) {
+        let context = self.shared.world.context();
+        let view = context.view.as_deref();
+        let address = match (node, view) {
+            (Some(node), Some(view)) => view.brokers.get(&node).map(|broker| (broker.host.clone(), broker.port)),
+            (None, Some(view)) => view.brokers.values().next().map(|broker| (broker.host.clone(), broker.port)),
+            (Some(_) | None, None) => None,
+        };
+        let address = address.or_else(|| {
+            let first = self.shared.bootstrap.first().filter(|_| node.is_none())?;
+            Some((first.host.clone(), first.port))
+        });
+        let timeout = self.shared.connect_timeout;
+        self.connect = Some(tokio::spawn(async move {
+            let Some((host, port)) = address else {
+                return Err(format!("the cluster has no broker {}", node.unwrap_or(-1)));
+            };
+            match tokio::time::timeout(timeout, TcpStream::connect((host.as_str(), port))).await {
+                Err(_) => Err(format!("no connection within {timeout:?}")),
+                Ok(Err(error)) => Err(error.to_string()),
+                Ok(Ok(stream)) => stream.set_nodelay(true).map(|()| stream).map_err(|error| error.to_string()),
+            }
+        }));
+    }
+
+    fn connected(&mut self, result: Result<TcpStream, String>) {
+        self.connect = None;
+        let now = self.shared.clock.now();
+        match result {
+            Ok(stream) => {
+                self.broker = Some(stream);
+                self.session.handle_broker_up(now);
+            }
+            Err(detail) => self.session.handle_broker_down(&detail, now),
+        }
+    }
+
+    fn deliver(&mut self, message: Message) {
+        let now = self.shared.clock.now();
+        match message {
+            Message::Receipt(receipt) => self.session.handle_receipt(receipt, now),
+            Message::Unrecorded(ticket) => self.session.handle_unrecorded(ticket, now),
+            Message::Done(done) => self.session.handle_done(done, now),
+        }
+    }
+
+    fn read_client(&mut self, ready: std::io::Result<()>, wanted: usize) {
+        let (session, now) = (&mut self.session, self.shared.clock.now());
+        let read = ready.and_then(|()| {
+            socket::read(&self.client, wanted, |bytes| session.handle_client_bytes(bytes, now))
+        });
+        match read {
+            Ok(Read::Taken(()) | Read::Nothing) => {}
+            Ok(Read::Closed) | Err(_) => self.session.handle_client_gone(now),
+        }
+    }
+
+    fn read_broker(&mut self, ready: std::io::Result<()>, wanted: usize) {
+        let Some(broker) = &self.broker else { return };
+        let (session, now) = (&mut self.session, self.shared.clock.now());
+        let read =
+            ready.and_then(|()| socket::read(broker, wanted, |bytes| session.handle_broker_bytes(bytes, now)));
+        match read {
+            Ok(Read::Taken(()) | Read::Nothing) => {}
+            Ok(Read::Closed) => self.session.handle_broker_down("the broker closed the connection", now),
+            Err(error) => self.session.handle_broker_down(&error.to_string(), now),
+        }
+    }
+
+    fn write_client(&mut self, ready: std::io::Result<()>) {
+        if ready.and_then(|()| self.to_client.write(&self.client)).is_err() {
+            self.session.handle_client_gone(self.shared.clock.now());
+        }
+    }
+
+    fn write_broker(&mut self, ready: std::io::Result<()>) {
+        let Some(broker) = &self.broker else { return };
+        if let Err(error) = ready.and_then(|()| self.to_broker.write(broker)) {
+            self.session.handle_broker_down(&error.to_string(), self.shared.clock.now());
+        }
+    }
+
+    /// Writes what was cleared for the client, closes the sockets, and stays until nothing of the session is open.
+    async fn finish(mut self) {
+        self.pump();
+        let flush = async {
+            while !self.to_client.is_empty() {
+                if self.client.writable().await.is_err() || self.to_client.write(&self.client).is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(FLUSH_TIMEOUT, flush).await.is_err() {
+            tracing::debug!(event = "connection.flush_timeout");
+        }
+        self.broker = None;
+        drop(self.client);
+        let clock = self.shared.clock;
+        while !self.session.is_drained() {
+            while let Some((ticket, commit)) = self.session.poll_commit() {
+                if !self.shared.ledger.submit(ticket, commit, self.inbox.clone()) {
+                    self.session.handle_unrecorded(ticket, clock.now());
+                }
+            }
+            if self.session.is_drained() {
+                break;
+            }
+            match self.messages.recv().await {
+                Some(Message::Receipt(receipt)) => self.session.handle_receipt(receipt, clock.now()),
+                Some(Message::Unrecorded(ticket)) => self.session.handle_unrecorded(ticket, clock.now()),
+                Some(Message::Done(done)) => self.session.handle_done(done, clock.now()),
+                None => break,
+            }
+        }
+        self.share.set(0);
+        self.shared.telemetry.closed(&self.listener);
+    }
+}
+
+/// Why a connection was not even given a session.
+pub(crate) fn turned_away(telemetry: &Telemetry, listener: &str, peer: SocketAddr, limit: &'static str) {
+    telemetry.turned_away(listener, peer, limit);
+}
+
+async fn readable(stream: Option<&TcpStream>) -> std::io::Result<()> {
+    match stream {
+        Some(stream) => stream.readable().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn writable(stream: Option<&TcpStream>) -> std::io::Result<()> {
+    match stream {
+        Some(stream) => stream.writable().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when the peer has closed its side while nobody reads.
+async fn gone(stream: &TcpStream) {
+    loop {
+        let ready = stream.ready(tokio::io::Interest::READABLE).await;
+        match ready {
+            Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(Duration::from_millis(100)).await,
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
+
+async fn join(handle: Option<&mut tokio::task::JoinHandle<Result<TcpStream, String>>>) -> Result<TcpStream, String> {
+    match handle {
+        Some(handle) => handle.await.unwrap_or_else(|error| Err(error.to_string())),
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<std::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The level at which the end of a connection is logged: its own end is nothing to look at.
+pub(crate) fn is_ordinary(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::ClientGone | CloseReason::Drained | CloseReason::Idle(_))
+}

@@ -1,0 +1,178 @@
+//! Accepts clients: one socket per listener and broker port, and the limits on how many may be there.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use weir_audit::ConnectionId;
+use weir_session::{Door, DoorAuth, Peer, Start};
+
+use super::connection::{self, Shared, Stopping};
+use crate::config::{Limits, Listener, ListenerAuth, NodeIds};
+
+/// Pause after a failed accept (no file descriptors left, most often): the loop must not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A port that is bound, and the door behind it.
+pub(crate) struct Port {
+    socket: TcpListener,
+    door: Arc<Door>,
+}
+
+/// What all ports share.
+pub(crate) struct Gate {
+    shared: Arc<Shared>,
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+    per_address: Mutex<HashMap<IpAddr, usize>>,
+    per_address_max: usize,
+    next_connection: AtomicU64,
+    stopping: watch::Receiver<Stopping>,
+}
+
+/// Binds the bootstrap port of a listener and one port per node id.
+pub(crate) async fn bind(listener: &Listener, node_ids: &NodeIds) -> Result<Vec<Port>, (SocketAddr, std::io::Error)> {
+    let advertised = node_ids
+        .iter()
+        .enumerate()
+        .map(|(index, id)| (id, (listener.advertise.host.clone(), broker_port(listener.advertise.port, index))))
+        .collect::<HashMap<_, _>>();
+    let door = |node| {
+        Arc::new(Door {
+            listener: listener.name.clone(),
+            auth: match &listener.auth {
+                ListenerAuth::Oauthbearer => DoorAuth::Oauthbearer,
+                ListenerAuth::Anonymous { groups } => DoorAuth::Anonymous { groups: groups.clone() },
+            },
+            insecure: listener.insecure,
+            node,
+            advertised: advertised.clone(),
+        })
+    };
+    let mut ports = vec![Port { socket: bind_one(listener.bind).await?, door: door(None) }];
+    for (index, id) in node_ids.iter().enumerate() {
+        let address = SocketAddr::new(listener.bind.ip(), broker_port(listener.bind.port(), index));
+        ports.push(Port { socket: bind_one(address).await?, door: door(Some(id)) });
+    }
+    Ok(ports)
+}
+
+/// Broker i of `node_ids` is at the port + 1 + its index (N2). Configuration refuses what does not fit.
+fn broker_port(bootstrap: u16, index: usize) -> u16 {
+    u16::try_from(index).ok().and_then(|index| bootstrap.checked_add(1)?.checked_add(index)).unwrap_or(u16::MAX)
+}
+
+async fn bind_one(address: SocketAddr) -> Result<TcpListener, (SocketAddr, std::io::Error)> {
+    TcpListener::bind(address).await.map_err(|error| (address, error))
+}
+
+impl Gate {
+    pub(crate) fn new(shared: Arc<Shared>, limits: &Limits, stopping: watch::Receiver<Stopping>) -> Self {
+        Self {
+            shared,
+            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            handshakes: Arc::new(Semaphore::new(limits.handshakes_max)),
+            per_address: Mutex::new(HashMap::new()),
+            per_address_max: limits.connections_per_address_max,
+            next_connection: AtomicU64::new(1),
+            stopping,
+        }
+    }
+
+    /// Accepts on one port until weir stops, then waits for its connections.
+    pub(crate) async fn accept(self: Arc<Self>, port: Port) {
+        let mut stopping = self.stopping.clone();
+        let mut connections = JoinSet::new();
+        while *stopping.borrow() == Stopping::No {
+            tokio::select! {
+                accepted = port.socket.accept() => match accepted {
+                    Ok((stream, peer)) => self.admit(stream, peer, &port.door, &mut connections).await,
+                    Err(error) => {
+                        tracing::warn!(event = "listener.accept_failed", listener = port.door.listener, error = %error);
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(_) = connections.join_next(), if !connections.is_empty() => {}
+                _ = stopping.changed() => {}
+            }
+        }
+        drop(port.socket);
+        while connections.join_next().await.is_some() {}
+    }
+
+    async fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, into: &mut JoinSet<()>) {
+        let telemetry = &self.shared.telemetry;
+        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
+            return connection::turned_away(telemetry, &door.listener, peer, "connections_max");
+        };
+        let Some(place) = self.place(peer.ip()) else {
+            return connection::turned_away(telemetry, &door.listener, peer, "connections_per_address_max");
+        };
+        let handshake = match &door.auth {
+            DoorAuth::Anonymous { .. } => None,
+            DoorAuth::Oauthbearer => match Arc::clone(&self.handshakes).try_acquire_owned() {
+                Ok(permit) => Some(permit),
+                Err(_) => return connection::turned_away(telemetry, &door.listener, peer, "handshakes_max"),
+            },
+        };
+        let mut seed = [0; 32];
+        if stream.set_nodelay(true).is_err() || getrandom::fill(&mut seed).is_err() {
+            return connection::turned_away(telemetry, &door.listener, peer, "socket");
+        }
+        telemetry.opened(&door.listener);
+        let start = Start {
+            id: ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed)),
+            door: Arc::clone(door),
+            context: self.shared.world.context(),
+            peer: Peer { address: peer },
+            seed,
+            now: self.shared.clock.now(),
+        };
+        let (shared, stopping) = (Arc::clone(&self.shared), self.stopping.clone());
+        into.spawn(serve(shared, stream, start, (permit, place, handshake), stopping));
+    }
+
+    fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut counts = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= self.per_address_max {
+            return None;
+        }
+        *count += 1;
+        Some(Place { gate: Arc::clone(self), address })
+    }
+}
+
+async fn serve(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    start: Start,
+    (permit, place, handshake): (OwnedSemaphorePermit, Place, Option<OwnedSemaphorePermit>),
+    stopping: watch::Receiver<Stopping>,
+) {
+    connection::serve(shared, stream, start, handshake, stopping).await;
+    drop((permit, place));
+}
+
+/// One connection's place in the count of its address.
+struct Place {
+    gate: Arc<Gate>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.gate.per_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Starts everything in order, and stops it in order.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use weir_audit_store::{Opened, Store, StoreError};
+use weir_authn::IdentityError;
+use weir_policy::PolicySet;
+use weir_session::{AuditRules, Context, DigestKey, TopicAudit, TopicAuditChange};
+
+use super::budget::Budget;
+use super::clock::Clock;
+use super::cluster::Cluster;
+use super::connection::{Shared, Stopping};
+use super::ledger::{Ledger, LedgerThread};
+use super::listener::{self, Gate};
+use super::pool::Pool;
+use super::telemetry::{Metrics, Telemetry};
+use super::world::World;
+use crate::admin;
+use crate::config::{self, Config, Digest, Durability};
+
+/// Why weir does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The audit log cannot be opened: without it nothing is served.
+    #[error("the audit log in {path} cannot be opened: {source}")]
+    Audit {
+        /// The data directory.
+        path: String,
+        /// What is wrong.
+        source: StoreError,
+    },
+    /// A port is taken.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The issuers contradict each other.
+    #[error("identity: {0}")]
+    Identity(#[from] IdentityError),
+    /// A thread or the runtime did not start.
+    #[error("cannot start: {0}")]
+    Start(#[from] std::io::Error),
+    /// The system gave no random bytes.
+    #[error("no random bytes from the system: {0}")]
+    Random(getrandom::Error),
+    /// Two metrics have one name.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// Stopping took too long.
+    #[error("connections were cut after the drain timeout of {0:?}")]
+    DrainTimeout(Duration),
+}
+
+/// Runs the gateway until SIGTERM or SIGINT. `out` gets the block that says what is served.
+///
+/// # Errors
+///
+/// Everything that prevents serving, before the first client is let in; [`ServeError::DrainTimeout`] at the end.
+pub fn serve(config: Config, policy: PolicySet, out: &mut impl Write) -> Result<(), ServeError> {
+    let open = |source| ServeError::Audit { path: config.data_dir.display().to_string(), source };
+    let (store, opened) = Store::open(&config.data_dir).map_err(open)?;
+    let metrics = Arc::new(Metrics::new()?);
+    metrics.audit_up.set(1);
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(threads).build()?;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(ServeError::Random)?;
+    let context = context(&config, policy, &opened)?;
+    let banner = banner(&config, &context, &opened, threads);
+    let (ledger, thread) = Ledger::start(store, opened, Arc::clone(&metrics), seed)?;
+    let result = runtime.block_on(run(&config, context, ledger.clone(), metrics, threads, banner, out));
+    // Connections are gone: what is left in the queue is written, then the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    stop(&ledger, thread);
+    result
+}
+
+fn stop(ledger: &Ledger, thread: LedgerThread) {
+    ledger.stop(thread);
+    tracing::info!(event = "weir.stopped");
+}
+
+async fn run(
+    config: &Config,
+    context: Context,
+    ledger: Ledger,
+    metrics: Arc<Metrics>,
+    threads: usize,
+    banner: String,
+    out: &mut impl Write,
+) -> Result<(), ServeError> {
+    let mut signals = Signals::listen()?;
+    let bind_error = |(address, source)| ServeError::Bind { address, source };
+    let mut ports = Vec::new();
+    for listener in &config.listeners {
+        ports.extend(listener::bind(listener, &config.upstream.node_ids).await.map_err(bind_error)?);
+    }
+    let (world, questions) = World::new(context);
+    let shared = Arc::new(Shared {
+        clock: Clock::start(),
+        world: world.clone(),
+        ledger,
+        pool: Pool::start(threads)?,
+        budget: Budget::new(config.limits.memory_max),
+        telemetry: Telemetry::new(Arc::clone(&metrics)),
+        bootstrap: config.upstream.bootstrap.clone(),
+        connect_timeout: config.upstream.connect_timeout,
+    });
+    admin::listen(config.admin.metrics, Arc::clone(&metrics), Arc::clone(&shared)).await.map_err(|source| {
+        ServeError::Bind { address: config.admin.metrics, source }
+    })?;
+    let cluster = Cluster { upstream: config.upstream.clone(), world, questions, metrics };
+    tokio::spawn(cluster.run());
+    let (stopping, stopped) = watch::channel(Stopping::No);
+    let gate = Arc::new(Gate::new(Arc::clone(&shared), &config.limits, stopped));
+    let mut doors = JoinSet::new();
+    for port in ports {
+        doors.spawn(Arc::clone(&gate).accept(port));
+    }
+    if write!(out, "{banner}").and_then(|()| out.flush()).is_err() {
+        tracing::debug!(event = "banner.unread");
+    }
+    tracing::info!(event = "weir.serving", version = env!("CARGO_PKG_VERSION"));
+    let signal = signals.next().await;
+    tracing::info!(event = "weir.draining", signal, timeout_seconds = config.limits.drain_timeout.as_secs());
+    drain(&stopping, &mut doors, config.limits.drain_timeout).await
+}
+
+async fn drain(
+    stopping: &watch::Sender<Stopping>,
+    doors: &mut JoinSet<()>,
+    timeout: Duration,
+) -> Result<(), ServeError> {
+    stopping.send_replace(Stopping::Drain);
+    let all = async { while doors.join_next().await.is_some() {} };
+    if tokio::time::timeout(timeout, all).await.is_ok() {
+        return Ok(());
+    }
+    stopping.send_replace(Stopping::Now);
+    let all = async { while doors.join_next().await.is_some() {} };
+    if tokio::time::timeout(CUT_TIMEOUT, all).await.is_err() {
+        tracing::error!(event = "weir.connections_left", hint = "their open intents are recovered at the next start");
+    }
+    Err(ServeError::DrainTimeout(timeout))
+}
+
+/// How long cut connections may take to close their intents.
+const CUT_TIMEOUT: Duration = Duration::from_secs(5);
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn context(config: &Config, policy: PolicySet, opened: &Opened) -> Result<Context, ServeError> {
+    let limits = &config.limits;
+    Ok(Context {
+        policy: Arc::new(policy),
+        identity: Arc::new(config.identity.build()?),
+        view: None,
+        limits: weir_session::Limits {
+            frame_bytes_max_before_login: limits.frame_bytes_max.before_login,
+            frame_bytes_max: limits.frame_bytes_max.after,
+            inflight_requests_max: limits.inflight_requests_max,
+            fetch_bytes_max: i32::try_from(limits.fetch_bytes_max).unwrap_or(i32::MAX),
+            session_bytes_max: limits.frame_bytes_max.after,
+            records: weir_protocol::records::Limits {
+                batch_bytes_max: limits.batch_bytes_max,
+                inflate_ratio_max: limits.inflate_ratio_max,
+                records_max: limits.records_per_batch_max,
+                headers_max: limits.headers_per_record_max,
+            },
+            login_timeout: limits.login_timeout,
+            body_timeout: limits.body_timeout,
+            idle_timeout: limits.idle_timeout,
+            connect_timeout: config.upstream.connect_timeout,
+        },
+        audit: AuditRules {
+            default: TopicAudit { durability: durability(config.audit.durability), digest: digest(config.audit.digest) },
+            topics: config
+                .audit
+                .topics
+                .iter()
+                .map(|topic| {
+                    let change = TopicAuditChange {
+                        durability: topic.durability.map(durability),
+                        digest: topic.digest.map(digest),
+                    };
+                    (topic.matches.clone(), change)
+                })
+                .collect(),
+            digest_key: DigestKey(opened.keys.digest),
+            hold_max: config.audit.hold_max,
+        },
+    })
+}
+
+fn durability(configured: Durability) -> weir_session::Durability {
+    match configured {
+        Durability::Async => weir_session::Durability::Async,
+        Durability::Outcome => weir_session::Durability::Outcome,
+        Durability::Strict => weir_session::Durability::Strict,
+    }
+}
+
+fn digest(configured: Digest) -> bool {
+    match configured {
+        Digest::None => false,
+        Digest::Batch => true,
+    }
+}
+
+/// Memory of the audit log (L6), bytes.
+const AUDIT_MEMORY_BYTES: usize = 32 << 20;
+
+/// What is served, in one block.
+fn banner(config: &Config, context: &Context, opened: &Opened, threads: usize) -> String {
+    use std::fmt::Write as _;
+    let mut text = format!("weir {}\n", env!("CARGO_PKG_VERSION"));
+    let mut line = |name: &str, value: String| {
+        // Writing to a string does not fail.
+        let written = writeln!(text, "  {name:<10} {value}");
+        debug_assert!(written.is_ok(), "writing to a string does not fail");
+    };
+    for listener in &config.listeners {
+        let auth = match &listener.auth {
+            config::ListenerAuth::Oauthbearer => "oauthbearer".to_owned(),
+            config::ListenerAuth::Anonymous { groups } => format!("anonymous, groups {}", groups.join(", ")),
+        };
+        let insecure = if listener.insecure { "   INSECURE: neither TLS nor loopback" } else { "" };
+        line("listener", format!("{}   {}   told to clients: {}   {auth}{insecure}", listener.name, listener.bind, listener.advertise));
+    }
+    let bootstrap = config.upstream.bootstrap.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    line("upstream", format!("{bootstrap}   plaintext, no login"));
+    let digest = context.policy.digest().iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>();
+    line("policies", format!(
+        "{} rules, {} tests, digest {digest}…", context.policy.rule_count(), context.policy.test_count()
+    ));
+    let last = opened.chain.head.size().checked_sub(1).map_or("empty".to_owned(), |last| format!("last entry {last}"));
+    line("audit", format!("{}   {}   {last}", config.data_dir.display(), match config.audit.durability {
+        Durability::Async => "async",
+        Durability::Outcome => "outcome",
+        Durability::Strict => "strict",
+    }));
+    line("metrics", format!("http://{}/metrics", config.admin.metrics));
+    let limits = &config.limits;
+    let inspection = threads.saturating_mul(2).saturating_mul(limits.batch_bytes_max).saturating_mul(2);
+    let sum = limits.memory_max.saturating_add(inspection).saturating_add(AUDIT_MEMORY_BYTES);
+    line("memory", format!(
+        "at most {} MiB by limits: {} frames, {} inspection ({} threads), {} audit",
+        sum >> 20, limits.memory_max >> 20, inspection >> 20, threads * 2, AUDIT_MEMORY_BYTES >> 20
+    ));
+    text
+}

@@ -1,0 +1,54 @@
+//! The context that all sessions share, and the questions that they ask of the cluster.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+use weir_session::{ClusterView, Context};
+
+/// Questions about topic ids that may be open at once, of all sessions together; further ones are asked by the next round.
+const TOPIC_QUESTIONS_MAX: usize = 1024;
+
+/// The current [`Context`], swapped whole.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    current: watch::Sender<Arc<Context>>,
+    questions: mpsc::Sender<Vec<Uuid>>,
+}
+
+impl World {
+    /// A world, and the end at which the cluster's task hears what sessions ask.
+    pub(crate) fn new(context: Context) -> (Self, mpsc::Receiver<Vec<Uuid>>) {
+        let (questions, asked) = mpsc::channel(TOPIC_QUESTIONS_MAX);
+        (Self { current: watch::Sender::new(Arc::new(context)), questions }, asked)
+    }
+
+    pub(crate) fn context(&self) -> Arc<Context> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Context>> {
+        self.current.subscribe()
+    }
+
+    /// Puts another view in the place of the one before; everything else stays.
+    pub(crate) fn set_view(&self, view: ClusterView) {
+        self.current.send_modify(|context| {
+            *context = Arc::new(Context {
+                policy: Arc::clone(&context.policy),
+                identity: Arc::clone(&context.identity),
+                view: Some(Arc::new(view)),
+                limits: context.limits.clone(),
+                audit: context.audit.clone(),
+            });
+        });
+    }
+
+    /// Asks for topic ids. When too much is asked at once the question is dropped: the session that asked closes after its
+    /// `connect_timeout`, and its client asks again.
+    pub(crate) fn ask_topics(&self, ids: Vec<Uuid>) {
+        if self.questions.try_send(ids).is_err() {
+            tracing::warn!(event = "cluster.questions_full", limit = TOPIC_QUESTIONS_MAX);
+        }
+    }
+}
