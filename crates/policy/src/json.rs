@@ -122,6 +122,7 @@ pub enum JsonError {
 /// Memory that [`select`] uses again for each document. It grows with the depth of documents and the number of fields.
 #[derive(Default)]
 pub struct Scratch {
+    marks: block::Marks,
     frames: Vec<walk::Frame>,
     sets: Vec<u64>,
     key: Vec<u8>,
@@ -143,7 +144,11 @@ impl fmt::Debug for Scratch {
 ///
 /// [`JsonError`] when the document is not well-formed, or too deep.
 pub fn select(
-    doc: &[u8], trie: &FieldTrie, depth_max: usize, scratch: &mut Scratch, sink: &mut impl FnMut(Selected),
+    doc: &[u8],
+    trie: &FieldTrie,
+    depth_max: usize,
+    scratch: &mut Scratch,
+    sink: &mut impl FnMut(Selected),
 ) -> Result<(), JsonError> {
     if let Err(error) = std::str::from_utf8(doc) {
         return Err(JsonError::NotUtf8 { at: error.valid_up_to() });
@@ -158,4 +163,25 @@ pub fn select(
 /// [`JsonError`] when the document is not well-formed, or too deep.
 pub fn check(doc: &[u8], depth_max: usize) -> Result<(), JsonError> {
     select(doc, &FieldTrie::default(), depth_max, &mut Scratch::default(), &mut |_| {})
+}
+
+/// Runs [`select`] over arbitrary bytes, for fuzzing: it neither panics nor reports a span that is not in the document.
+///
+/// # Panics
+///
+/// When it does.
+#[doc(hidden)]
+pub fn fuzz_json(doc: &[u8]) {
+    let paths = ["$.a", "$..b", "$[1][*]", "$.*.c"].map(Path::parse);
+    let fields: Vec<(FieldId, Path)> = (0..).map(FieldId).zip(paths.into_iter().flatten()).collect();
+    let trie = FieldTrie::build(&fields);
+    let mut end = 0;
+    let mut spans_hold = true;
+    let result = select(doc, &trie, 16, &mut Scratch::default(), &mut |selected| {
+        let ascending = selected.span.start >= end || selected.share == Share::Further;
+        spans_hold &= ascending && selected.span.start < selected.span.end && selected.span.end <= doc.len();
+        end = selected.span.end;
+    });
+    assert!(spans_hold, "spans ascend and are in the document");
+    assert_eq!(result, check(doc, 16), "fields do not change what is accepted");
 }

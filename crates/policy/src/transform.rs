@@ -72,7 +72,12 @@ impl fmt::Debug for Scratch {
 /// `select` must have accepted the whole document. Call it once for each [`Selected`], in their order: a span that several
 /// fields share is redacted at its first report, whatever the transform, and left alone at the further ones.
 pub fn apply(
-    transform: &Transform, doc: &[u8], selected: &Selected, field: Field, edits: &mut Edits, scratch: &mut Scratch,
+    transform: &Transform,
+    doc: &[u8],
+    selected: &Selected,
+    field: Field,
+    edits: &mut Edits,
+    scratch: &mut Scratch,
 ) -> bool {
     let transform = match selected.share {
         Share::Alone => transform,
@@ -100,7 +105,11 @@ pub fn apply(
 /// Bytes that are not UTF-8 are not text: a mask then puts one `*` per byte and keeps none. A hash of a text here equals the
 /// hash of a JSON string of the same text.
 pub fn apply_bytes(
-    transform: &Transform, bytes: &[u8], field: Field, edits: &mut Edits, scratch: &mut Scratch,
+    transform: &Transform,
+    bytes: &[u8],
+    field: Field,
+    edits: &mut Edits,
+    scratch: &mut Scratch,
 ) -> bool {
     let mut editor = Editor { transform, field, edits, scratch, changed: false };
     let span = 0..bytes.len();

@@ -1,6 +1,6 @@
 //! JSON strings: where they end, and what their escapes stand for.
 
-use super::block::{BLOCK, plain_len};
+use super::block::{Cursor, plain_len};
 
 /// A string as found in a document.
 #[derive(Clone, Copy)]
@@ -20,6 +20,23 @@ pub(crate) struct Text {
 pub(crate) fn scan(doc: &[u8], at: usize) -> Result<Text, usize> {
     let end = plain_end(doc, at);
     if doc.get(end) == Some(&b'"') { Ok(Text { end, escaped: false }) } else { scan_escaped(doc, end) }
+}
+
+/// [`scan`] with the marks of the document, of which the next is the opening quote. A control character in a string without
+/// escapes is overlooked.
+///
+/// # Errors
+///
+/// As [`scan`].
+#[inline(always)]
+pub(super) fn scan_marked(doc: &[u8], at: usize, marks: &mut Cursor<'_>) -> Result<Text, usize> {
+    let end = marks.second().unwrap_or(usize::MAX);
+    if doc.get(end) == Some(&b'"') {
+        return Ok(Text { end, escaped: false });
+    }
+    let found = scan(doc, at)?;
+    marks.seek(found.end + 1);
+    Ok(found)
 }
 
 /// [`scan`] from the first byte that is not plain.
@@ -44,10 +61,10 @@ fn scan_escaped(doc: &[u8], mut at: usize) -> Result<Text, usize> {
 /// The place of the first byte from `at` on that is a quote, a backslash, a control character or the end of the document.
 #[inline]
 fn plain_end(doc: &[u8], mut at: usize) -> usize {
-    while let Some(block) = doc.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
-        let plain = plain_len(block);
+    while let Some(eight) = doc.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let plain = plain_len(*eight);
         at += plain;
-        if plain < BLOCK {
+        if plain < 8 {
             return at;
         }
     }
@@ -122,7 +139,9 @@ mod tests {
                     assert_eq!(String::from_utf8(decoded).unwrap(), "x".repeat(padding) + expected, "{text:?}");
                     assert_eq!(found.escaped, inside.contains('\\'), "{text:?}");
                 }
-                (found, expected) => assert_eq!(found.map(|text| text.end).err(), expected.err().map(|at| at + padding)),
+                (found, expected) => {
+                    assert_eq!(found.map(|text| text.end).err(), expected.err().map(|at| at + padding))
+                }
             }
         }
     }

@@ -17,31 +17,38 @@ use super::path::{Path, Selector, may_meet};
 /// A compiled set of paths, built once and used for many documents.
 #[derive(Debug, Clone, Default)]
 pub struct FieldTrie {
-    /// Words of a set of bits.
-    words: usize,
-    /// The first segment of each path.
-    start: Vec<u64>,
-    /// Descendant segments.
-    stays: Vec<u64>,
-    /// The last segment of each path.
-    last: Vec<u64>,
-    /// Segments with an index.
-    indexed: Vec<u64>,
-    /// Segments with a name.
-    named: Vec<u64>,
-    /// Rows of `words` words: the segments that take a child. Row 0: a child that no path names.
+    /// What the bits of each word are.
+    words: Vec<Word>,
+    /// Rows of as many words: the segments that take a child. Row 0: a child that no path names.
     takes: Vec<u64>,
     names: Names,
     /// Ascending, with the row of each.
     indexes: Vec<(u32, Row)>,
-    /// The field of each bit that is set in `last`.
+    /// The field of each bit that is set in [`Word::last`].
     fields: Vec<FieldId>,
     /// Fields whose path is `$`.
     root: Vec<FieldId>,
 }
 
+/// What the segments of 64 bits are.
+#[derive(Debug, Clone, Copy, Default)]
+struct Word {
+    /// The first segment of each path.
+    first: u64,
+    /// The last segment of each path.
+    last: u64,
+    /// Descendant segments.
+    stays: u64,
+    /// Segments with a name.
+    named: u64,
+    /// Segments with an index.
+    indexed: u64,
+    /// Last segments that take any child.
+    ends: u64,
+}
+
 /// Names a row of the table of segments that take a child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Row(u32);
 
 impl Row {
@@ -51,6 +58,17 @@ impl Row {
     pub(super) const NONE: Row = Row(u32::MAX);
     /// The root of the document.
     pub(super) const ROOT: Row = Row(u32::MAX - 1);
+}
+
+/// What the paths that go on in a container ask for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entered {
+    /// Names of members.
+    pub(super) asks_names: bool,
+    /// Places of elements.
+    pub(super) asks_indexes: bool,
+    /// Does a child that no path names complete a path?
+    pub(super) any_completes: bool,
 }
 
 impl FieldTrie {
@@ -71,11 +89,8 @@ impl FieldTrie {
                 trie.root.push(*field);
             }
         }
-        trie.words = next.div_ceil(64);
-        for set in [&mut trie.start, &mut trie.stays, &mut trie.last, &mut trie.indexed, &mut trie.named, &mut trie.takes] {
-            set.resize(trie.words, 0);
-        }
-        trie.fields.resize(trie.words * 64, FieldId(0));
+        trie.words.resize(next.div_ceil(64), Word::default());
+        trie.fields.resize(trie.words.len() * 64, FieldId(0));
 
         let segments = || fields.iter().flat_map(|(_, path)| path.segments());
         let mut names: Vec<&str> = segments().filter_map(|segment| segment.selector.name()).collect();
@@ -85,7 +100,7 @@ impl FieldTrie {
         indexes.sort_unstable();
         indexes.dedup();
         let rows = 1 + names.len() + indexes.len();
-        trie.takes.resize(rows * trie.words, 0);
+        trie.takes.resize(rows * trie.words.len(), 0);
         trie.indexes = indexes.iter().zip(1 + names.len()..).map(|(index, row)| (*index, Row::at(row))).collect();
         for ((field, path), place) in fields.iter().zip(places) {
             trie.lay_out(*field, path, place, &names, rows);
@@ -102,19 +117,24 @@ impl FieldTrie {
 
     /// Does the trie select nothing?
     pub fn is_empty(&self) -> bool {
-        self.words == 0 && self.root.is_empty()
+        self.words.is_empty() && self.root.is_empty()
     }
 
     fn lay_out(&mut self, field: FieldId, path: &Path, place: usize, names: &[&str], rows: usize) {
-        for (segment, bit) in path.segments().iter().zip(place..) {
-            let first = bit == place;
-            let last = bit + 1 == place + path.segments().len();
-            put(&mut self.start, bit, first);
-            put(&mut self.last, bit, last);
-            put(&mut self.stays, bit, segment.descendant);
-            put(&mut self.named, bit, segment.selector.name().is_some());
-            put(&mut self.indexed, bit, segment.selector.index().is_some());
-            if last && let Some(slot) = self.fields.get_mut(bit) {
+        let words = self.words.len();
+        for (segment, at) in path.segments().iter().zip(place..) {
+            let bit = 1 << (at % 64);
+            let last = at + 1 == place + path.segments().len();
+            if let Some(word) = self.words.get_mut(at / 64) {
+                let put = |set: &mut u64, value| *set |= if value { bit } else { 0 };
+                put(&mut word.first, at == place);
+                put(&mut word.last, last);
+                put(&mut word.stays, segment.descendant);
+                put(&mut word.named, segment.selector.name().is_some());
+                put(&mut word.indexed, segment.selector.index().is_some());
+                put(&mut word.ends, last && segment.selector == Selector::Any);
+            }
+            if last && let Some(slot) = self.fields.get_mut(at) {
                 *slot = field;
             }
             let taken = match &segment.selector {
@@ -129,18 +149,16 @@ impl FieldTrie {
                 },
             };
             for row in taken {
-                put(&mut self.takes, row * self.words * 64 + bit, true);
+                if let Some(takes) = self.takes.get_mut(row * words + at / 64) {
+                    *takes |= bit;
+                }
             }
         }
     }
 
+    /// Words of a set of bits.
     pub(super) fn words(&self) -> usize {
-        self.words
-    }
-
-    /// The bits of the document's root.
-    pub(super) fn start(&self) -> &[u64] {
-        &self.start
+        self.words.len()
     }
 
     /// Fields that select the root itself.
@@ -148,10 +166,10 @@ impl FieldTrie {
         &self.root
     }
 
-    /// The row of a member's decoded name.
-    #[inline]
-    pub(super) fn name(&self, name: &[u8]) -> Row {
-        self.names.find(name)
+    /// The row of a member's decoded name, which is `length` bytes of `text` at `start`.
+    #[inline(always)]
+    pub(super) fn name(&self, text: &[u8], start: usize, length: usize) -> Row {
+        self.names.find(text, start, length)
     }
 
     /// The row of an element.
@@ -162,59 +180,53 @@ impl FieldTrie {
         }
     }
 
-    /// Does any segment of the set ask for a name?
+    /// Calls `each` for the fields whose path a child of this row completes.
     #[inline]
-    pub(super) fn asks_names(&self, set: &[u64]) -> bool {
-        set.iter().zip(&self.named).any(|(set, named)| set & named != 0)
-    }
-
-    /// Does any segment of the set ask for an index?
-    #[inline]
-    pub(super) fn asks_indexes(&self, set: &[u64]) -> bool {
-        set.iter().zip(&self.indexed).any(|(set, indexed)| set & indexed != 0)
-    }
-
-    /// Does a child of this row complete a path?
-    #[inline]
-    pub(super) fn completes(&self, set: &[u64], row: Row) -> bool {
-        self.completed(set, row).any(|hits| hits != 0)
-    }
-
-    /// The fields whose path a child of this row completes.
-    pub(super) fn fields(&self, set: &[u64], row: Row) -> impl Iterator<Item = FieldId> {
-        self.completed(set, row).zip((0..).step_by(64)).flat_map(move |(mut hits, base)| {
-            std::iter::from_fn(move || {
-                let bit = hits.trailing_zeros() as usize;
+    pub(super) fn for_each_field(&self, set: &[u64], row: Row, mut each: impl FnMut(FieldId)) {
+        for (mut hits, fields) in self.completed(set, row).zip(self.fields.chunks(64)) {
+            while let Some(field) = fields.get(hits.trailing_zeros() as usize) {
+                each(*field);
                 hits &= hits.wrapping_sub(1);
-                if bit < 64 { self.fields.get(base + bit).copied() } else { None }
-            })
-        })
+            }
+        }
     }
 
-    /// Appends the bits of a child of this row to `sets`, and says whether any is set. `parent` is where in `sets` the
-    /// bits of its container begin.
+    /// Puts the bits of a container on top of `sets`: it is a child of this row of the one whose bits are on top. When none is
+    /// set, no path goes on in it, and nothing is put there.
     #[inline]
-    pub(super) fn push_child(&self, sets: &mut Vec<u64>, parent: usize, row: Row) -> bool {
-        let mut any = 0;
-        let takes = self.row(row).iter().zip(&self.last).zip(&self.stays);
-        for (((takes, last), stays), at) in takes.zip(parent..) {
-            let set = sets.get(at).copied().unwrap_or(0);
-            let child = ((set & takes & !last) << 1) | (set & stays);
+    pub(super) fn enter(&self, sets: &mut Vec<u64>, row: Row) -> Option<Entered> {
+        let parent = sets.len().saturating_sub(self.words.len());
+        let (mut any, mut named, mut indexed, mut ends) = (0, 0, 0, 0);
+        for (at, word) in self.words.iter().enumerate() {
+            let child = if row == Row::ROOT {
+                word.first
+            } else {
+                let set = sets.get(parent + at).copied().unwrap_or(0);
+                let takes = self.row(row).get(at).copied().unwrap_or(0);
+                ((set & takes & !word.last) << 1) | (set & word.stays)
+            };
             any |= child;
+            named |= child & word.named;
+            indexed |= child & word.indexed;
+            ends |= child & word.ends;
             sets.push(child);
         }
-        any != 0
+        if any == 0 {
+            sets.truncate(sets.len().saturating_sub(self.words.len()));
+            return None;
+        }
+        Some(Entered { asks_names: named != 0, asks_indexes: indexed != 0, any_completes: ends != 0 })
     }
 
     #[inline]
     fn completed(&self, set: &[u64], row: Row) -> impl Iterator<Item = u64> {
-        set.iter().zip(self.row(row)).zip(&self.last).map(|((set, takes), last)| set & takes & last)
+        set.iter().zip(self.row(row)).zip(&self.words).map(|((set, takes), word)| set & takes & word.last)
     }
 
     #[inline]
     fn row(&self, row: Row) -> &[u64] {
-        let begin = row.0 as usize * self.words;
-        self.takes.get(begin..begin + self.words).unwrap_or_default()
+        let begin = (row.0 as usize).wrapping_mul(self.words.len());
+        self.takes.get(begin..begin.wrapping_add(self.words.len())).unwrap_or_default()
     }
 }
 
@@ -240,18 +252,20 @@ impl Selector {
     }
 }
 
-/// The names of all paths. Most members of a document have none of them, so that is found out first.
+/// The names of all paths: a hash table with open addressing. Its length is a power of two, of which at most a quarter is used.
 #[derive(Debug, Clone, Default)]
 struct Names {
-    /// Bit n: some name has n bytes (63: or more).
-    lengths: u64,
-    /// A hash table with open addressing; its length is a power of two, at most a quarter is used.
-    slots: Vec<Option<Name>>,
+    slots: Vec<Slot>,
 }
 
-#[derive(Debug, Clone)]
-struct Name {
-    bytes: Box<[u8]>,
+#[derive(Debug, Clone, Default)]
+struct Slot {
+    /// The first eight bytes of the name, filled up with zeros.
+    head: u64,
+    /// All of the name, with one byte more in front so that no name, not even the empty one, is like an empty slot.
+    length: usize,
+    /// The rest of the name.
+    tail: Box<[u8]>,
     row: Row,
 }
 
@@ -260,31 +274,37 @@ impl Names {
         if names.is_empty() {
             return Names::default();
         }
-        let size = (names.len() * 4).next_power_of_two();
-        let mut table = Names { lengths: 0, slots: vec![None; size] };
+        let mut slots = vec![Slot::default(); (names.len() * 4).next_power_of_two()];
+        let mask = slots.len() - 1;
         for (name, row) in names.iter().zip(1..) {
-            table.lengths |= length_bit(name.len());
-            let mut at = hash(name.as_bytes());
-            while table.slots.get(at & (size - 1)).is_some_and(Option::is_some) {
+            let head = head(name.as_bytes(), 0, name.len());
+            let mut at = hash(head, name.len());
+            while slots.get(at & mask).is_some_and(|slot| slot.length != 0) {
                 at += 1;
             }
-            if let Some(slot) = table.slots.get_mut(at & (size - 1)) {
-                *slot = Some(Name { bytes: name.as_bytes().into(), row: Row(row) });
+            if let Some(slot) = slots.get_mut(at & mask) {
+                let tail = name.as_bytes().get(8..).unwrap_or_default().into();
+                *slot = Slot { head, length: name.len() + 1, tail, row: Row(row) };
             }
         }
-        table
+        Names { slots }
     }
 
-    #[inline]
-    fn find(&self, name: &[u8]) -> Row {
-        if self.lengths & length_bit(name.len()) == 0 {
-            return Row::OTHER;
-        }
-        let mut at = hash(name);
+    /// Finds the name that is `length` bytes of `text` at `start`.
+    #[inline(always)]
+    fn find(&self, text: &[u8], start: usize, length: usize) -> Row {
+        let head = head(text, start, length);
+        let mut at = hash(head, length);
         // An empty slot ends the search, and three quarters are empty.
-        while let Some(Some(slot)) = self.slots.get(at & (self.slots.len() - 1)) {
-            if *slot.bytes == *name {
-                return slot.row;
+        while let Some(slot) = self.slots.get(at & self.slots.len().wrapping_sub(1)) {
+            if slot.length == 0 {
+                break;
+            }
+            if slot.head == head && slot.length == length + 1 {
+                let tail = text.get(start + 8..start + length);
+                if length <= 8 || tail == Some(&*slot.tail) {
+                    return slot.row;
+                }
             }
             at += 1;
         }
@@ -292,22 +312,20 @@ impl Names {
     }
 }
 
-#[inline]
-fn length_bit(length: usize) -> u64 {
-    1 << length.min(63)
+/// The first eight bytes of a name, filled up with zeros.
+#[inline(always)]
+fn head(text: &[u8], start: usize, length: usize) -> u64 {
+    let Some(rest) = text.get(start..) else { return 0 };
+    let head = match rest.first_chunk::<8>() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => rest.iter().rev().fold(0, |head, &byte| head << 8 | u64::from(byte)),
+    };
+    if length < 8 { head & !(u64::MAX << (length * 8)) } else { head }
 }
 
-/// Cheap, over the length, the first, the middle and the last byte. Names are the operator's; documents cannot add any, so
-/// nobody can make them collide.
-#[inline]
-fn hash(name: &[u8]) -> usize {
-    let byte = |at: usize| usize::from(name.get(at).copied().unwrap_or(0));
-    let length = name.len();
-    (length ^ byte(0) << 2 ^ byte(length / 2) << 5 ^ byte(length.saturating_sub(1)) << 3).wrapping_mul(0x9E37_79B1) >> 7
-}
-
-fn put(set: &mut [u64], bit: usize, value: bool) {
-    if let Some(word) = set.get_mut(bit / 64) {
-        *word |= u64::from(value) << (bit % 64);
-    }
+/// Names are the operator's; documents cannot add any, so nobody can make them collide.
+#[inline(always)]
+fn hash(head: u64, length: usize) -> usize {
+    // The high bits are the mixed ones.
+    (head.wrapping_add(length as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize
 }

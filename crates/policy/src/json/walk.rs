@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::block::{self, Cursor};
 use super::number::{self, NumberError};
-use super::trie::Row;
+use super::trie::{Entered, Row};
 use super::{FieldId, FieldTrie, JsonError, JsonKind, Scratch, Selected, Share, text};
 
 /// An open object or array. Its set of path bits, when any path goes on in it, is the top of `Scratch::sets`.
@@ -32,12 +33,26 @@ struct Outer {
 
 /// Walks the document, which is UTF-8.
 pub(super) fn walk(
-    doc: &[u8], trie: &FieldTrie, depth_max: usize, scratch: &mut Scratch, sink: &mut impl FnMut(Selected),
+    doc: &[u8],
+    trie: &FieldTrie,
+    depth_max: usize,
+    scratch: &mut Scratch,
+    sink: &mut impl FnMut(Selected),
 ) -> Result<(), JsonError> {
     scratch.frames.clear();
     scratch.sets.clear();
     scratch.fields.clear();
-    Walker { doc, trie, depth_max, scratch, sink, frame: OUTSIDE, outer: None }.document()
+    let mut marks = std::mem::take(&mut scratch.marks);
+    marks.mark(doc);
+    let (frame, outer) = (OUTSIDE, None);
+    let mut walker =
+        Walker { doc, trie, depth_max, scratch, sink, marks: marks.cursor(), blank_controls: 0, frame, outer };
+    let mut result = walker.document();
+    if result.is_ok() && walker.blank_controls != block::count_controls(doc) {
+        result = Err(malformed(control_in_string(doc)));
+    }
+    scratch.marks = marks;
+    result
 }
 
 struct Walker<'a, S> {
@@ -46,14 +61,19 @@ struct Walker<'a, S> {
     depth_max: usize,
     scratch: &'a mut Scratch,
     sink: &'a mut S,
+    /// Outside of strings, the next mark is the next opening quote.
+    marks: Cursor<'a>,
+    /// Control characters that were passed over as white space. In the end they must be all that the document has; the others
+    /// would be inside strings. That is cheaper than to look for them in each string.
+    blank_controls: usize,
     /// The innermost open container; those around it are in `scratch.frames`.
     frame: Frame,
     outer: Option<Outer>,
 }
 
 impl<S: FnMut(Selected)> Walker<'_, S> {
-    fn document(mut self) -> Result<(), JsonError> {
-        let mut at = skip_blank(self.doc, 0);
+    fn document(&mut self) -> Result<(), JsonError> {
+        let mut at = self.skip_blank(0);
         if at == self.doc.len() {
             return Err(JsonError::Empty);
         }
@@ -63,7 +83,7 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
             let start = at;
             at = match byte(self.doc, at) {
                 b'"' => {
-                    let end = text::scan(self.doc, at + 1).map_err(malformed)?.end + 1;
+                    let end = text::scan_marked(self.doc, at + 1, &mut self.marks).map_err(malformed)?.end + 1;
                     self.scalar(row, start..end, JsonKind::String);
                     end
                 }
@@ -77,7 +97,7 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
                 }
                 b'{' => {
                     self.open(row, at, JsonKind::Object)?;
-                    at = skip_blank(self.doc, at + 1);
+                    at = self.skip_blank(at + 1);
                     if byte(self.doc, at) != b'}' {
                         (row, at) = self.key(at)?;
                         continue;
@@ -86,7 +106,7 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
                 }
                 b'[' => {
                     self.open(row, at, JsonKind::Array)?;
-                    at = skip_blank(self.doc, at + 1);
+                    at = self.skip_blank(at + 1);
                     if byte(self.doc, at) != b']' {
                         row = self.element();
                         continue;
@@ -99,10 +119,11 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
                 _ => return Err(malformed(at)),
             };
             loop {
-                at = skip_blank(self.doc, at);
+                at = self.skip_blank(at);
                 match (byte(self.doc, at), self.frame.object) {
                     (b',', true) => {
-                        (row, at) = self.key(skip_blank(self.doc, at + 1))?;
+                        at = self.skip_blank(at + 1);
+                        (row, at) = self.key(at)?;
                         break;
                     }
                     (b'}', true) => at = self.close(at + 1),
@@ -113,7 +134,7 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
                     (b',', false) => {
                         self.frame.index = self.frame.index.saturating_add(1);
                         row = self.element();
-                        at = skip_blank(self.doc, at + 1);
+                        at = self.skip_blank(at + 1);
                         break;
                     }
                     (b']', false) => at = self.close(at + 1),
@@ -124,29 +145,37 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
     }
 
     /// Reads a member's name at `at` and its colon: how the member is selected, and where its value begins.
-    #[inline]
+    #[inline(always)]
     fn key(&mut self, at: usize) -> Result<(Row, usize), JsonError> {
         if byte(self.doc, at) != b'"' {
             return Err(malformed(at));
         }
-        let name = text::scan(self.doc, at + 1).map_err(malformed)?;
-        let colon = skip_blank(self.doc, name.end + 1);
+        let name = text::scan_marked(self.doc, at + 1, &mut self.marks).map_err(malformed)?;
+        let colon = self.skip_blank(name.end + 1);
         if byte(self.doc, colon) != b':' {
             return Err(malformed(colon));
         }
-        let value = skip_blank(self.doc, colon + 1);
+        let value = self.skip_blank(colon + 1);
         if !self.frame.asks {
             return Ok((if self.frame.live { Row::OTHER } else { Row::NONE }, value));
         }
-        let inside = self.doc.get(at + 1..name.end).unwrap_or_default();
-        let row = if name.escaped {
-            self.scratch.key.clear();
-            text::decode_into(inside, &mut self.scratch.key);
-            self.trie.name(&self.scratch.key)
-        } else {
-            self.trie.name(inside)
-        };
-        Ok((row, value))
+        if name.escaped {
+            return Ok((self.escaped_name(at + 1..name.end), value));
+        }
+        Ok((self.trie.name(self.doc, at + 1, name.end - (at + 1)), value))
+    }
+
+    #[inline(always)]
+    fn skip_blank(&mut self, at: usize) -> usize {
+        skip_blank(self.doc, at, &mut self.blank_controls)
+    }
+
+    #[inline(never)]
+    fn escaped_name(&mut self, inside: Range<usize>) -> Row {
+        let key = &mut self.scratch.key;
+        key.clear();
+        text::decode_into(self.doc.get(inside).unwrap_or_default(), key);
+        self.trie.name(key, 0, key.len())
     }
 
     /// How the current element of an array is selected.
@@ -192,16 +221,16 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
     /// Adds the fields that a child of this row completes to those of the outer container, or to none.
     fn collect(&mut self, row: Row) {
         let Scratch { sets, fields, .. } = &mut *self.scratch;
-        let add = |field: FieldId| {
+        let mut add = |field: FieldId| {
             if !fields.contains(&field) {
                 fields.push(field);
             }
         };
         if row == Row::ROOT {
-            self.trie.root().iter().copied().for_each(add);
+            self.trie.root().iter().copied().for_each(&mut add);
         } else {
             let set = sets.get(sets.len().saturating_sub(self.trie.words())..).unwrap_or_default();
-            self.trie.fields(set, row).for_each(add);
+            self.trie.for_each_field(set, row, add);
         }
     }
 
@@ -231,38 +260,21 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
         }
         self.scratch.frames.push(self.frame);
         let object = kind == JsonKind::Object;
-        self.frame = if self.enter(row) {
-            let sets = &self.scratch.sets;
-            let set = sets.get(sets.len().saturating_sub(self.trie.words())..).unwrap_or_default();
-            Frame {
+        let entered = match row {
+            Row::NONE => None,
+            _ => self.trie.enter(&mut self.scratch.sets, row),
+        };
+        self.frame = match entered {
+            Some(Entered { asks_names, asks_indexes, any_completes }) => Frame {
                 object,
                 live: true,
-                asks: if object { self.trie.asks_names(set) } else { self.trie.asks_indexes(set) },
-                any_completes: self.trie.completes(set, Row::OTHER),
+                asks: if object { asks_names } else { asks_indexes },
+                any_completes,
                 index: 0,
-            }
-        } else {
-            Frame { object, ..OUTSIDE }
+            },
+            None => Frame { object, ..OUTSIDE },
         };
         Ok(())
-    }
-
-    /// Puts the set of a container of this row on top, if any path goes on in it.
-    fn enter(&mut self, row: Row) -> bool {
-        let sets = &mut self.scratch.sets;
-        if row == Row::NONE {
-            return false;
-        }
-        if row == Row::ROOT {
-            sets.extend_from_slice(self.trie.start());
-            return !sets.is_empty();
-        }
-        let parent = sets.len().saturating_sub(self.trie.words());
-        let live = self.trie.push_child(sets, parent, row);
-        if !live {
-            sets.truncate(parent + self.trie.words());
-        }
-        live
     }
 
     /// Closes the innermost container, which ends before `end`; gives `end` back.
@@ -281,19 +293,49 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn byte(doc: &[u8], at: usize) -> u8 {
     // No value and no punctuation is a zero byte.
     doc.get(at).copied().unwrap_or(0)
 }
 
-/// The first place from `at` on that is not white space.
-#[inline]
-fn skip_blank(doc: &[u8], mut at: usize) -> usize {
-    while matches!(byte(doc, at), b' ' | b'\n' | b'\r' | b'\t') {
-        at += 1;
+/// The first place from `at` on that is not white space. Most often that is `at`, or the place behind one space.
+#[inline(always)]
+fn skip_blank(doc: &[u8], at: usize, controls: &mut usize) -> usize {
+    if byte(doc, at) > b' ' {
+        at
+    } else if byte(doc, at) == b' ' && byte(doc, at + 1) > b' ' {
+        at + 1
+    } else {
+        blank_end(doc, at, controls)
     }
-    at
+}
+
+/// [`skip_blank`] over any white space; adds the control characters among it to `controls`.
+#[inline(never)]
+fn blank_end(doc: &[u8], mut at: usize, controls: &mut usize) -> usize {
+    loop {
+        match byte(doc, at) {
+            b' ' => at += block::spaces_len(doc.get(at..).unwrap_or_default()),
+            b'\n' | b'\r' | b'\t' => {
+                *controls += 1;
+                at += 1;
+            }
+            _ => return at,
+        }
+    }
+}
+
+/// The first control character inside a string of a document that is well-formed but for that.
+fn control_in_string(doc: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(quote) = doc.get(at..).and_then(|rest| memchr::memchr(b'"', rest)) {
+        match text::scan(doc, at + quote + 1) {
+            Ok(found) => at = found.end + 1,
+            Err(at) => return at,
+        }
+    }
+    doc.len()
 }
 
 fn malformed(at: usize) -> JsonError {
