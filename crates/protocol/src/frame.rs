@@ -200,6 +200,39 @@ mod tests {
         assert_eq!(reader.buffer.capacity(), 0, "an idle reader holds no buffer");
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn frames_come_out_alike_however_they_arrive(
+            sizes in proptest::collection::vec(1..3000_usize, 0..8),
+            cuts in proptest::collection::vec(1..2000_usize, 1..40),
+        ) {
+            let frames: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(at, size)| vec![u8::try_from(at).unwrap(); *size]).collect();
+            let mut stream = Vec::new();
+            for frame in &frames {
+                stream.extend(i32::try_from(frame.len()).unwrap().to_be_bytes());
+                stream.extend(frame);
+            }
+            let mut reader = FrameReader::new();
+            let mut found = Vec::new();
+            let mut rest = stream.as_slice();
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (now, later) = rest.split_at((*cut).min(rest.len()));
+                reader.push(now);
+                rest = later;
+                while let Some(frame) = reader.next_frame(MAX).unwrap() {
+                    found.push(frame.to_vec());
+                }
+            }
+            proptest::prop_assert_eq!(found, frames);
+            proptest::prop_assert!(reader.is_idle());
+        }
+    }
+
     #[test]
     fn memory_follows_bytes_received() {
         let mut reader = FrameReader::new();

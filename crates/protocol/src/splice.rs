@@ -5,6 +5,8 @@
 //! segments   [····a·····] [BBBB] [·······] [····]
 //! ```
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -18,71 +20,47 @@ pub struct Splice {
     pub with: Bytes,
 }
 
-/// Edits to one frame, sorted and not overlapping.
+/// Edits to one frame.
 ///
 /// Spans come from one walk over one frame, so two of them are apart, equal, or one inside the other. The outer one wins over what is inside
 /// it, whatever the order; of two equal ones the later wins. Insertions at one place stand in the order in which they came, and in front of a
 /// replacement that starts there.
+///
+/// Edits are taken as they come, in constant time each, and put in order once, when they are applied: a hostile frame gives rise to hundreds of
+/// thousands.
 #[derive(Default, Clone, PartialEq, Eq)]
-pub struct Splices(Vec<Splice>);
+pub struct Splices {
+    edits: Vec<Splice>,
+    /// Some edit came that does not stand behind the one before it.
+    mixed: bool,
+}
 
 impl Splices {
     /// Puts `with` in the place of `range`.
     pub fn replace(&mut self, range: Range<usize>, with: Bytes) {
-        if range.start >= range.end {
-            return self.insert(range.start, with);
+        if range.start < range.end || !with.is_empty() {
+            self.mixed |= self.edits.last().is_some_and(|last| range.start < last.range.end);
+            self.edits.push(Splice { range, with });
         }
-        // What ends at or before the new range stays in front of it, an insertion at its start included.
-        let from = self.0.partition_point(|old| old.range.end <= range.start && old.range.start < range.end);
-        let inside = self.0.iter().skip(from).take_while(|old| old.range.start < range.end).count();
-        let until = from + inside;
-        let mut new = Splice { range, with };
-        if let Some(old) = self.0.get(from).filter(|_| inside == 1)
-            && old.range != new.range
-            && encloses(&old.range, &new.range)
-        {
-            return;
-        }
-        // Spans of one walk never overlap in part. Were it to happen, both edits are kept over their union: nothing that was to be removed
-        // may reappear.
-        for old in self.0.get(from..until).unwrap_or_default() {
-            let nested = encloses(&new.range, &old.range);
-            debug_assert!(nested, "splices overlap in part: {:?} and {:?}", old.range, new.range);
-            if !nested {
-                new.range = new.range.start.min(old.range.start)..new.range.end.max(old.range.end);
-            }
-        }
-        self.0.splice(from..until, [new]);
     }
 
     /// Takes `range` out.
     pub fn remove(&mut self, range: Range<usize>) {
-        if range.start < range.end {
-            self.replace(range, Bytes::new());
-        }
+        self.replace(range, Bytes::new());
     }
 
     /// Puts `with` in front of the byte at `at`.
     pub fn insert(&mut self, at: usize, with: Bytes) {
-        if with.is_empty() {
-            return;
-        }
-        let to = self.0.partition_point(|old| {
-            old.range.end < at || (old.range.end == at && (old.range.start < at || old.range.is_empty()))
-        });
-        let is_inside = self.0.get(to).is_some_and(|old| old.range.start < at && at < old.range.end);
-        if !is_inside {
-            self.0.insert(to, Splice { range: at..at, with });
-        }
+        self.replace(at..at, with);
     }
 
     /// Takes over the edits of `other`, as if made after these.
     pub fn merge(&mut self, other: Self) {
-        if self.0.is_empty() {
-            self.0 = other.0;
+        if self.edits.is_empty() {
+            *self = other;
             return;
         }
-        for splice in other.0 {
+        for splice in other.edits {
             self.replace(splice.range, splice.with);
         }
     }
@@ -90,12 +68,31 @@ impl Splices {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.edits.is_empty()
     }
 
-    /// The edits in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Splice> {
-        self.0.iter()
+    /// The edits that count, by place and not overlapping.
+    #[must_use]
+    pub fn in_order(&self) -> Cow<'_, [Splice]> {
+        if !self.mixed {
+            return Cow::Borrowed(&self.edits);
+        }
+        let mut sorted = self.edits.clone();
+        // Stable: equal spans and insertions at one place stay in the order in which they came.
+        sorted.sort_by_key(|splice| (splice.range.start, !splice.range.is_empty(), Reverse(splice.range.end)));
+        let mut kept: Vec<Splice> = Vec::with_capacity(sorted.len());
+        for splice in sorted {
+            match kept.last_mut() {
+                Some(last) if splice.range == last.range && !splice.range.is_empty() => *last = splice,
+                Some(last) if splice.range.start < last.range.end => {
+                    // Spans of one walk never overlap in part. Were it to happen, nothing that was to go may stay.
+                    debug_assert!(splice.range.end <= last.range.end, "{:?} and {:?}", splice.range, last.range);
+                    last.range.end = last.range.end.max(splice.range.end);
+                }
+                Some(_) | None => kept.push(splice),
+            }
+        }
+        Cow::Owned(kept)
     }
 
     /// The edited frame: slices of `frame` and the replacements, nothing copied.
@@ -105,7 +102,7 @@ impl Splices {
     pub fn apply(&self, frame: Bytes) -> Segments {
         let mut segments = Segments::default();
         let mut at = 0;
-        for splice in &self.0 {
+        for splice in self.in_order().iter() {
             let start = splice.range.start.clamp(at, frame.len());
             segments.push(frame.slice(at..start));
             segments.push(splice.with.clone());
@@ -124,7 +121,7 @@ impl std::fmt::Debug for Splice {
 
 impl std::fmt::Debug for Splices {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(&self.0).finish()
+        f.debug_list().entries(self.in_order().iter()).finish()
     }
 }
 
@@ -256,10 +253,6 @@ pub fn classic_string(text: &str) -> Bytes {
     bytes.freeze()
 }
 
-fn encloses(outer: &Range<usize>, inner: &Range<usize>) -> bool {
-    outer.start <= inner.start && inner.end <= outer.end
-}
-
 /// 0 to 127, each its own varint.
 static ONE_BYTE_VARINTS: [u8; 128] = {
     let mut bytes = [0; 128];
@@ -330,6 +323,18 @@ mod tests {
         second.insert(3, Bytes::from_static(b"+"));
         first.merge(second);
         assert_eq!(first.apply(Bytes::from_static(b"0123456")).to_bytes(), &b"0second2+356"[..]);
+    }
+
+    /// Moving edits about at each insertion would take minutes.
+    #[test]
+    fn hundreds_of_thousands_of_edits_in_any_order_are_put_in_order_once() {
+        let mut splices = Splices::default();
+        let edits = 400_000;
+        for at in (0..edits).step_by(2).chain((1..edits).step_by(2).rev()) {
+            splices.replace(at..at + 1, Bytes::from_static(b"x"));
+        }
+        assert_eq!(splices.in_order().len(), edits);
+        assert_eq!(splices.apply(Bytes::from(vec![0; edits])).to_bytes(), vec![b'x'; edits]);
     }
 
     #[test]
