@@ -19,7 +19,7 @@ pub(super) fn render(rows: &[FoundRow]) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    rows.iter().for_each(|row| drop(table.add_row(cells(&row.entry))));
+    table.add_rows(rows.iter().map(|row| cells(&row.entry)));
     let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
     lines.collect()
 }

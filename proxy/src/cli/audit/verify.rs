@@ -11,12 +11,14 @@ use crate::config::Surroundings;
 
 /// Arguments of `weir audit verify`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Every entry is hashed again and compared with its neighbours, the stored head and the head file beside the \
+#[command(
+    after_help = "Every entry is hashed again and compared with its neighbours, the stored head and the head file beside the \
                   database. Entries newer than the head file are chained too, but cutting them off would not be noticed; their number is \
                   told. Indexes are not evidence and not looked at.\n\n\
                   Exit codes: 0 verified; 1 tampering or damage is proven; 2 wrong usage; 3 inconclusive, there is nothing to verify or \
                   nothing to verify it with; 4 the log cannot be read.\n\n\
-                  Examples:\n  weir audit verify\n  weir audit verify --data-dir /var/lib/weir --report json")]
+                  Examples:\n  weir audit verify\n  weir audit verify --data-dir /var/lib/weir --report json"
+)]
 pub struct VerifyArgs {
     /// Which log.
     #[command(flatten)]
@@ -68,19 +70,26 @@ pub(super) fn run(args: &VerifyArgs, out: &mut impl Write, err: &mut impl Write)
 }
 
 fn write_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    let entries = super::super::count(usize::try_from(report.rows).unwrap_or(usize::MAX), "entry").replace("entrys", "entries");
+    let entries =
+        super::super::count(usize::try_from(report.rows).unwrap_or(usize::MAX), "entry").replace("entrys", "entries");
     match report.verdict() {
         Verdict::Verified => {
             let noted = report.size.saturating_sub(report.newer.unwrap_or(0));
             writeln!(out, "{entries}, chain and tree intact, head file at {noted}")?;
             if let Some(newer) = report.newer.filter(|newer| *newer > 0) {
-                writeln!(out, "the newest {newer} are not in the head file yet: cutting them off would not be noticed")?;
+                writeln!(
+                    out,
+                    "the newest {newer} are not in the head file yet: cutting them off would not be noticed"
+                )?;
             }
             writeln!(out, "root {}", report.root)
         }
         Verdict::Inconclusive if report.rows == 0 => writeln!(out, "inconclusive: the log has no entries"),
         Verdict::Inconclusive => {
-            writeln!(out, "inconclusive: {entries}, chain and tree intact, but there is no head file to say how many there should be")
+            writeln!(
+                out,
+                "inconclusive: {entries}, chain and tree intact, but there is no head file to say how many there should be"
+            )
         }
         Verdict::Tampered => {
             for finding in &report.findings {
@@ -89,7 +98,10 @@ fn write_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
             if report.left_out > 0 {
                 writeln!(out, "and {} more", report.left_out)?;
             }
-            let ranges = report.good.iter().map(|(first, last)| if first == last { first.to_string() } else { format!("{first}–{last}") });
+            let ranges = report
+                .good
+                .iter()
+                .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}–{last}") });
             let ranges: Vec<String> = ranges.collect();
             let intact = if ranges.is_empty() { "none".to_owned() } else { ranges.join(", ") };
             writeln!(out, "intact: {intact} of {entries}")
