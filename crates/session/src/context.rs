@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use weir_authn::Identity;
-use weir_policy::PolicySet;
+use weir_policy::{Direction, PolicySet, RuleSet, Subject};
 use weir_protocol::ApiKey;
 
 /// Policy, keys, limits and the view of the cluster at one moment. A request is decided by the context that was in force
@@ -24,6 +24,29 @@ pub struct Context {
     pub limits: Limits,
     /// Which topics wait for the audit log, and how long.
     pub audit: AuditRules,
+    /// The protection that is switched off.
+    #[cfg(feature = "sabotage")]
+    pub sabotage: Option<crate::Sabotage>,
+}
+
+impl Context {
+    /// The rules that apply to the records of a topic in one direction.
+    pub(crate) fn rules(&self, subject: &Subject<'_>, topic: &str, direction: Direction) -> Option<Arc<RuleSet>> {
+        #[cfg(feature = "sabotage")]
+        if self.sabotage == Some(crate::Sabotage::MaskOff) {
+            return None;
+        }
+        self.policy.rules(subject, topic, direction)
+    }
+
+    /// Whether a reply waits for its entry.
+    pub(crate) fn replies_wait(&self, durability: Durability) -> bool {
+        #[cfg(feature = "sabotage")]
+        if self.sabotage == Some(crate::Sabotage::AckBeforeEntry) {
+            return false;
+        }
+        durability != Durability::Async
+    }
 }
 
 /// Limits on one session. Sizes in bytes.

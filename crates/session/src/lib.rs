@@ -30,6 +30,8 @@ mod event;
 mod job;
 mod pending;
 mod refusal;
+#[cfg(feature = "sabotage")]
+mod sabotage;
 mod session;
 mod time;
 mod vetted;
@@ -42,5 +44,7 @@ pub use context::{
 pub use control::{Control, ControlError, Learned};
 pub use event::{CloseReason, Event};
 pub use job::{Done, INLINE_COMPRESSED_BYTES_MAX, INLINE_PLAIN_BYTES_MAX, Job, Scratch};
+#[cfg(feature = "sabotage")]
+pub use sabotage::Sabotage;
 pub use session::{READ_CHUNK_BYTES, Session, Start};
 pub use time::Now;

@@ -127,8 +127,11 @@ impl Cluster {
         }
         let hidden = learned.brokers.keys().filter(|id| !is_served(&self.upstream.node_ids, **id)).count();
         if hidden > 0 {
-            tracing::warn!(event = "cluster.brokers_hidden", brokers = hidden,
-                hint = "their node ids are not in `upstream.node_ids`; clients cannot reach them");
+            tracing::warn!(
+                event = "cluster.brokers_hidden",
+                brokers = hidden,
+                hint = "their node ids are not in `upstream.node_ids`; clients cannot reach them"
+            );
         }
         self.metrics.brokers_hidden.set(i64::try_from(hidden).unwrap_or(i64::MAX));
         self.metrics.cluster_up.set(1);

@@ -274,9 +274,8 @@ impl Connection<'_> {
 
     fn read_client(&mut self, ready: std::io::Result<()>, wanted: usize) {
         let (session, now) = (&mut self.session, self.shared.clock.now());
-        let read = ready.and_then(|()| {
-            socket::read(&self.client, wanted, |bytes| session.handle_client_bytes(bytes, now))
-        });
+        let read =
+            ready.and_then(|()| socket::read(&self.client, wanted, |bytes| session.handle_client_bytes(bytes, now)));
         match read {
             Ok(Read::Taken(()) | Read::Nothing) => {}
             Ok(Read::Closed) | Err(_) => self.session.handle_client_gone(now),
@@ -286,8 +285,7 @@ impl Connection<'_> {
     fn read_broker(&mut self, ready: std::io::Result<()>, wanted: usize) {
         let Some(broker) = &self.broker else { return };
         let (session, now) = (&mut self.session, self.shared.clock.now());
-        let read =
-            ready.and_then(|()| socket::read(broker, wanted, |bytes| session.handle_broker_bytes(bytes, now)));
+        let read = ready.and_then(|()| socket::read(broker, wanted, |bytes| session.handle_broker_bytes(bytes, now)));
         match read {
             Ok(Read::Taken(()) | Read::Nothing) => {}
             Ok(Read::Closed) => self.session.handle_broker_down("the broker closed the connection", now),

@@ -148,8 +148,11 @@ impl Writer {
             self.commit_own(recovered, vec![intent.id]);
         }
         if !in_doubt.is_empty() {
-            tracing::warn!(event = "audit.recovered", intents = in_doubt.len(),
-                hint = "weir ended with these requests open; whether they were stored is unknown");
+            tracing::warn!(
+                event = "audit.recovered",
+                intents = in_doubt.len(),
+                hint = "weir ended with these requests open; whether they were stored is unknown"
+            );
         }
         let mut head_due = Instant::now();
         loop {
@@ -230,7 +233,9 @@ impl Writer {
         let began = Instant::now();
         let Committed { receipts, unrecorded } = match &mut self.committer {
             Some(committer) => committer.commit(queued),
-            None => Committed { receipts: Vec::new(), unrecorded: queued.into_iter().map(|(ticket, _)| ticket).collect() },
+            None => {
+                Committed { receipts: Vec::new(), unrecorded: queued.into_iter().map(|(ticket, _)| ticket).collect() }
+            }
         };
         let took = began.elapsed();
         self.metrics.audit_commit_seconds.observe(took.as_secs_f64());

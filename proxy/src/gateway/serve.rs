@@ -115,9 +115,9 @@ async fn run(
         bootstrap: config.upstream.bootstrap.clone(),
         connect_timeout: config.upstream.connect_timeout,
     });
-    admin::listen(config.admin.metrics, Arc::clone(&metrics), Arc::clone(&shared)).await.map_err(|source| {
-        ServeError::Bind { address: config.admin.metrics, source }
-    })?;
+    admin::listen(config.admin.metrics, Arc::clone(&metrics), Arc::clone(&shared))
+        .await
+        .map_err(|source| ServeError::Bind { address: config.admin.metrics, source })?;
     let cluster = Cluster { upstream: config.upstream.clone(), world, questions, metrics };
     tokio::spawn(cluster.run());
     let (stopping, stopped) = watch::channel(Stopping::No);
@@ -199,7 +199,10 @@ fn context(config: &Config, policy: PolicySet, opened: &Opened) -> Result<Contex
             connect_timeout: config.upstream.connect_timeout,
         },
         audit: AuditRules {
-            default: TopicAudit { durability: durability(config.audit.durability), digest: digest(config.audit.digest) },
+            default: TopicAudit {
+                durability: durability(config.audit.durability),
+                digest: digest(config.audit.digest),
+            },
             topics: config
                 .audit
                 .topics
@@ -215,7 +218,15 @@ fn context(config: &Config, policy: PolicySet, opened: &Opened) -> Result<Contex
             digest_key: DigestKey(opened.keys.digest),
             hold_max: config.audit.hold_max,
         },
+        #[cfg(feature = "sabotage")]
+        sabotage: sabotage(),
     })
+}
+
+/// The negative control that the environment asks for.
+#[cfg(feature = "sabotage")]
+fn sabotage() -> Option<weir_session::Sabotage> {
+    std::env::var("WEIR_SABOTAGE").ok().and_then(|name| weir_session::Sabotage::named(&name))
 }
 
 fn durability(configured: Durability) -> weir_session::Durability {
@@ -251,27 +262,48 @@ fn banner(config: &Config, context: &Context, opened: &Opened, threads: usize) -
             config::ListenerAuth::Anonymous { groups } => format!("anonymous, groups {}", groups.join(", ")),
         };
         let insecure = if listener.insecure { "   INSECURE: neither TLS nor loopback" } else { "" };
-        line("listener", format!("{}   {}   told to clients: {}   {auth}{insecure}", listener.name, listener.bind, listener.advertise));
+        line(
+            "listener",
+            format!(
+                "{}   {}   told to clients: {}   {auth}{insecure}",
+                listener.name, listener.bind, listener.advertise
+            ),
+        );
     }
     let bootstrap = config.upstream.bootstrap.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     line("upstream", format!("{bootstrap}   plaintext, no login"));
     let digest = context.policy.digest().iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>();
-    line("policies", format!(
-        "{} rules, {} tests, digest {digest}…", context.policy.rule_count(), context.policy.test_count()
-    ));
+    line(
+        "policies",
+        format!("{} rules, {} tests, digest {digest}…", context.policy.rule_count(), context.policy.test_count()),
+    );
     let last = opened.chain.head.size().checked_sub(1).map_or("empty".to_owned(), |last| format!("last entry {last}"));
-    line("audit", format!("{}   {}   {last}", config.data_dir.display(), match config.audit.durability {
-        Durability::Async => "async",
-        Durability::Outcome => "outcome",
-        Durability::Strict => "strict",
-    }));
+    line(
+        "audit",
+        format!(
+            "{}   {}   {last}",
+            config.data_dir.display(),
+            match config.audit.durability {
+                Durability::Async => "async",
+                Durability::Outcome => "outcome",
+                Durability::Strict => "strict",
+            }
+        ),
+    );
     line("metrics", format!("http://{}/metrics", config.admin.metrics));
     let limits = &config.limits;
     let inspection = threads.saturating_mul(2).saturating_mul(limits.batch_bytes_max).saturating_mul(2);
     let sum = limits.memory_max.saturating_add(inspection).saturating_add(AUDIT_MEMORY_BYTES);
-    line("memory", format!(
-        "at most {} MiB by limits: {} frames, {} inspection ({} threads), {} audit",
-        sum >> 20, limits.memory_max >> 20, inspection >> 20, threads * 2, AUDIT_MEMORY_BYTES >> 20
-    ));
+    line(
+        "memory",
+        format!(
+            "at most {} MiB by limits: {} frames, {} inspection ({} threads), {} audit",
+            sum >> 20,
+            limits.memory_max >> 20,
+            inspection >> 20,
+            threads * 2,
+            AUDIT_MEMORY_BYTES >> 20
+        ),
+    );
     text
 }

@@ -70,13 +70,24 @@ impl Metrics {
             requests: register(
                 &registry,
                 HistogramVec::new(
-                    seconds("weir_request_seconds", "From the last byte of a request read to its answer, the broker included."),
+                    seconds(
+                        "weir_request_seconds",
+                        "From the last byte of a request read to its answer, the broker included.",
+                    ),
                     &["api"],
                 )?,
             )?,
-            refusals: counters("weir_refusals_total", "Refused requests by API and Kafka error code.", &["api", "code"])?,
+            refusals: counters(
+                "weir_refusals_total",
+                "Refused requests by API and Kafka error code.",
+                &["api", "code"],
+            )?,
             records: counters("weir_records_total", "Records that passed inspection, by API.", &["api"])?,
-            records_changed: counters("weir_records_changed_total", "Records in which a rule changed something.", &["api"])?,
+            records_changed: counters(
+                "weir_records_changed_total",
+                "Records in which a rule changed something.",
+                &["api"],
+            )?,
             records_refused: counters("weir_records_refused_total", "Records refused or withheld.", &["api"])?,
             record_bytes: counters("weir_record_bytes_total", "Record bytes that came in, as on the wire.", &["api"])?,
             audit_commit_seconds: register(
@@ -151,8 +162,17 @@ impl Telemetry {
             }
             Event::RecordsRefused { api, topic, partition, rule, records, event_id } => {
                 self.metrics.records_refused.with_label_values(&[api.name()]).inc_by(*records);
-                tracing::warn!(event = "records.refused", listener, principal, api = api.name(), topic, partition, rule, records,
-                    event_id);
+                tracing::warn!(
+                    event = "records.refused",
+                    listener,
+                    principal,
+                    api = api.name(),
+                    topic,
+                    partition,
+                    rule,
+                    records,
+                    event_id
+                );
             }
             Event::Answered { api, took, records, changed, bytes } => {
                 self.metrics.requests.with_label_values(&[api.name()]).observe(took.as_secs_f64());

@@ -40,6 +40,8 @@ impl World {
                 view: Some(Arc::new(view)),
                 limits: context.limits.clone(),
                 audit: context.audit.clone(),
+                #[cfg(feature = "sabotage")]
+                sabotage: context.sabotage,
             });
         });
     }

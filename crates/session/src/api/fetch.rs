@@ -87,7 +87,7 @@ pub(crate) fn response(caller: &Caller, pending: Box<Pending>, arrived: Arrived)
     let mut plan = Vec::new();
     for (at, topic) in response.topics.iter().enumerate() {
         let Some(name) = pending.name_of(&arrived.frame, &topic.topic) else { continue };
-        let rules = caller.context.policy.rules(&caller.subject(), name, Direction::Consume);
+        let rules = caller.context.rules(&caller.subject(), name, Direction::Consume);
         let audit = &caller.context.audit;
         let digest_key = audit.of(name).digest.then(|| audit.digest_key.clone());
         for (partition_at, partition) in topic.partitions.iter().enumerate() {
@@ -166,7 +166,7 @@ pub(crate) fn settle(
             None => Some(Code::TopicAuthorizationFailed.code()),
         }
     });
-    Settled { frame, entry, wait: durability != Durability::Async, records, changed, bytes }
+    Settled { frame, entry, wait: caller.context.replies_wait(durability), records, changed, bytes }
 }
 
 /// The response without a record: the entry about it could not be written (56, retriable).

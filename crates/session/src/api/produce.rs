@@ -114,7 +114,7 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, event_id: EventId, no
         if let (Some(name), None) = (&name, code) {
             let audit = caller.context.audit.of(name);
             durability = durability.max(audit.durability);
-            rules = caller.context.policy.rules(&caller.subject(), name, Direction::Produce);
+            rules = caller.context.rules(&caller.subject(), name, Direction::Produce);
             digest_key = audit.digest.then(|| caller.context.audit.digest_key.clone());
         }
         let mut partitions = Vec::with_capacity(asked.partitions.len());

@@ -15,7 +15,6 @@ use super::settle::intent_id;
 use super::{Pending, Refusal, Topic};
 use crate::api::{Arrived, Reply, encode_response};
 use crate::caller::Caller;
-use crate::context::Durability;
 use crate::event::CloseReason;
 use crate::refusal::Code;
 use crate::time::Now;
@@ -80,7 +79,7 @@ pub(crate) fn response(pending: &mut Pending, arrived: &Arrived, now: Now) -> Re
         frame,
         entry: Box::new(entry),
         closes,
-        wait: pending.durability != Durability::Async,
+        wait: pending.caller.context.replies_wait(pending.durability),
         swallow: pending.silent,
     })
 }
