@@ -42,7 +42,8 @@ pub enum ApiKey {
 
 /// The lowest Produce version that is *advertised*, though requests below 3 are refused.
 ///
-/// Old librdkafka switches compression off when 0 is missing from the range; Kafka's own brokers advertise 0 for the same reason (KAFKA-18659).
+/// Old librdkafka switches compression off when 0 is missing from the range; Kafka's own brokers advertise 0 for the
+/// same reason (KAFKA-18659).
 pub const PRODUCE_ADVERTISED_MIN: i16 = 0;
 
 impl ApiKey {
@@ -101,8 +102,9 @@ impl ApiKey {
 
     /// The versions that weir decodes: an allow-list, to be intersected with the broker's.
     ///
-    /// A version is here when both the schema table and the codec of the other rooms (kafka-protocol 0.18) handle it in both directions; a test
-    /// holds every pair to that. SaslHandshake 0 is left out because raw tokens without a Kafka header follow it.
+    /// A version is here when both the schema table and the codec of the other rooms (kafka-protocol 0.18) handle it in
+    /// both directions; a test holds every pair to that. SaslHandshake 0 is left out because raw tokens without a Kafka
+    /// header follow it.
     #[must_use]
     pub const fn versions(self) -> RangeInclusive<i16> {
         match self {

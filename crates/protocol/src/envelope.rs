@@ -1,8 +1,8 @@
 //! Cursors over the envelopes that carry records: spans of what weir reads and edits, nothing copied.
 //!
-//! A cursor is filled by one walk over a frame that passed the guard, so there is one reading of the bytes, the schema table's. Edits leave as
-//! [`Splices`](crate::Splices) over the same frame. Several edits of one cursor may go into one `Splices`, and so may the frame's cleaning:
-//! first the cleaning, then the edits, of which the outer and the later one wins.
+//! A cursor is filled by one walk over a frame that passed the guard, so there is one reading of the bytes, the schema
+//! table's. Edits leave as [`Splices`] over the same frame. Several edits of one cursor may go into one `Splices`, and
+//! so may the frame's cleaning: first the cleaning, then the edits, of which the outer and the later one wins.
 
 pub mod fetch;
 pub mod produce;
@@ -79,7 +79,8 @@ impl RecordsField {
     fn replace(&self, records: Bytes, flexible: bool, splices: &mut Splices) {
         let length = size(records.len(), flexible);
         if self.content.is_empty() {
-            // An insertion at the end of the field would not belong to it any more: it would outlive the removal of the partition.
+            // An insertion at the end of the field would not belong to it any more: it would outlive the removal of the
+            // partition.
             let mut whole = BytesMut::from(length.as_ref());
             whole.put_slice(&records);
             splices.replace(self.length_at.clone(), whole.freeze());

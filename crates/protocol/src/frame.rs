@@ -23,8 +23,8 @@ pub struct FrameReader {
     buffer: BytesMut,
 }
 
-/// Why a stream cannot be cut into frames any further. The connection has to be closed: the reader cannot find the next frame, and says the
-/// same again when asked again.
+/// Why a stream cannot be cut into frames any further. The connection has to be closed: the reader cannot find the next
+/// frame, and says the same again when asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The size is below zero.
@@ -96,7 +96,8 @@ impl FrameReader {
         self.buffer.len()
     }
 
-    /// Bytes still missing of the oldest incomplete frame; 0 when there is none, or when its size is not known yet or not acceptable.
+    /// Bytes still missing of the oldest incomplete frame; 0 when there is none, or when its size is not known yet or
+    /// not acceptable.
     #[must_use]
     pub fn missing(&self) -> usize {
         let size = self.announced().and_then(|size| usize::try_from(size).ok());

@@ -1,8 +1,9 @@
 //! The frame guard: every frame of a client or a broker passes it before anything else looks inside.
 //!
-//! It refuses what has no reading or more than one under Kafka's schema, and what announces more than it holds. A codec behind it can
-//! reserve memory for announced counts, and cursors can trust their spans. What peers may add without breaking the protocol, unknown tagged
-//! fields, is not refused but cut out: [`Request::cleaning`] and [`Response::cleaning`].
+//! It refuses what has no reading or more than one under Kafka's schema, and what announces more than it holds. A codec
+//! behind it can reserve memory for announced counts, and cursors can trust their spans. What peers may add without
+//! breaking the protocol, unknown tagged fields, is not refused but cut out: [`Request::cleaning`] and
+//! [`Response::cleaning`].
 //!
 //! ```
 //! use weir_protocol::{check_request, ApiKey};

@@ -3,7 +3,8 @@
 //! The data itself, [`table`], is generated from the message JSON inside Kafka's clients artifact (`schema-gen` in
 //! `weir-testkit`) and committed. This file holds the types it is made of and the few questions asked of it.
 //!
-//! Sources: KIP-482 (flexible versions and tagged fields), Kafka's `clients/src/main/resources/common/message/README.md`.
+//! Sources: KIP-482 (flexible versions and tagged fields), Kafka's
+//! `clients/src/main/resources/common/message/README.md`.
 
 mod table;
 
@@ -163,8 +164,8 @@ pub(crate) fn api(key: i16) -> Option<&'static Api> {
 
 /// The fewest bytes that a value of `kind` can take at a version.
 ///
-/// A tagged section costs at least its count byte. Never 0 in practice: a struct without fields does not exist in a version that is not flexible
-/// (a test holds the table to it), and the callers treat 0 as 1.
+/// A tagged section costs at least its count byte. Never 0 in practice: a struct without fields does not exist in a
+/// version that is not flexible (a test holds the table to it), and the callers treat 0 as 1.
 pub(crate) fn size_min(kind: Kind, version: i16, flexible: bool) -> usize {
     match kind {
         Kind::Bool | Kind::Int8 => 1,

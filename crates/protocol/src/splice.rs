@@ -22,12 +22,12 @@ pub struct Splice {
 
 /// Edits to one frame.
 ///
-/// Spans come from one walk over one frame, so two of them are apart, equal, or one inside the other. The outer one wins over what is inside
-/// it, whatever the order; of two equal ones the later wins. Insertions at one place stand in the order in which they came, and in front of a
-/// replacement that starts there.
+/// Spans come from one walk over one frame, so two of them are apart, equal, or one inside the other. The outer one
+/// wins over what is inside it, whatever the order; of two equal ones the later wins. Insertions at one place stand in
+/// the order in which they came, and in front of a replacement that starts there.
 ///
-/// Edits are taken as they come, in constant time each, and put in order once, when they are applied: a hostile frame gives rise to hundreds of
-/// thousands.
+/// Edits are taken as they come, in constant time each, and put in order once, when they are applied: a hostile frame
+/// gives rise to hundreds of thousands.
 #[derive(Default, Clone, PartialEq, Eq)]
 pub struct Splices {
     edits: Vec<Splice>,
@@ -230,7 +230,8 @@ pub fn unsigned_varint(value: u32) -> Bytes {
 
 /// `text` as a compact string: its length plus one as a varint, then its bytes.
 ///
-/// Kafka's strings are at most 32,767 bytes; longer text is the caller's mistake and is written with its true length, which peers refuse.
+/// Kafka's strings are at most 32,767 bytes; longer text is the caller's mistake and is written with its true length,
+/// which peers refuse.
 #[must_use]
 pub fn compact_string(text: &str) -> Bytes {
     let mut bytes = BytesMut::with_capacity(text.len() + 3);
@@ -239,7 +240,8 @@ pub fn compact_string(text: &str) -> Bytes {
     bytes.freeze()
 }
 
-/// `text` as a classic string: its length as an `int16`, then its bytes. Cut at the last character that fits into 32,767 bytes.
+/// `text` as a classic string: its length as an `int16`, then its bytes. Cut at the last character that fits into
+/// 32,767 bytes.
 #[must_use]
 pub fn classic_string(text: &str) -> Bytes {
     let mut end = text.len().min(i16::MAX.unsigned_abs().into());

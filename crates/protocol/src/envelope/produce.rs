@@ -79,15 +79,16 @@ impl ProduceRequest {
         splices.replace(self.acks_at.clone(), int16(acks));
     }
 
-    /// Puts `records` in the place of one partition's, with their length in front. A partition that does not exist is left alone.
+    /// Puts `records` in the place of one partition's, with their length in front. A partition that does not exist is
+    /// left alone.
     pub fn replace_records(&self, topic: usize, partition: usize, records: Bytes, splices: &mut Splices) {
         if let Some(partition) = self.topics.get(topic).and_then(|topic| topic.partitions.get(partition)) {
             partition.field.replace(records, self.flexible, splices);
         }
     }
 
-    /// Keeps the partitions for which `keep(topic, partition)` holds, both by their place in the request, and drops topics that are left
-    /// without one.
+    /// Keeps the partitions for which `keep(topic, partition)` holds, both by their place in the request, and drops
+    /// topics that are left without one.
     pub fn retain(&self, keep: impl Fn(usize, usize) -> bool, splices: &mut Splices) {
         super::retain(
             (&self.topics, &self.topics_count_at),

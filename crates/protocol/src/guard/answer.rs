@@ -12,12 +12,15 @@ const UNSUPPORTED_VERSION: i16 = 35;
 /// The name of the field that carries a whole message's error.
 const ERROR_CODE: &str = "ErrorCode";
 
-/// A response that says `UNSUPPORTED_VERSION` (35) in the API's own schema, everything else at its default. Without the size in front.
+/// A response that says `UNSUPPORTED_VERSION` (35) in the API's own schema, everything else at its default. Without the
+/// size in front.
 ///
-/// For any API that Kafka 4.4.0 has, also those that weir does not serve. ApiVersions is special at every version, known or not: the answer has
-/// the body of version 0 and names the versions of ApiVersions alone, from which the client picks another (KIP-511).
+/// For any API that Kafka 4.4.0 has, also those that weir does not serve. ApiVersions is special at every version,
+/// known or not: the answer has the body of version 0 and names the versions of ApiVersions alone, from which the
+/// client picks another (KIP-511).
 ///
-/// `None` when the table lacks the pair, or when the response has no error code of its own at that version: then the connection has to be closed.
+/// `None` when the table lacks the pair, or when the response has no error code of its own at that version: then the
+/// connection has to be closed.
 #[must_use]
 pub fn unsupported_version_response(api_key: i16, version: i16, correlation_id: i32) -> Option<BytesMut> {
     let mut frame = BytesMut::new();
@@ -91,7 +94,8 @@ fn put_default(field: &Field, version: i16, flexible: bool, to: &mut BytesMut) {
     }
 }
 
-/// The lowest `bytes` bytes of `number`, big-endian. A floating-point default is 0 in every schema, whose bits are those of the integer.
+/// The lowest `bytes` bytes of `number`, big-endian. A floating-point default is 0 in every schema, whose bits are
+/// those of the integer.
 fn put_low_bytes(number: i64, bytes: usize, to: &mut BytesMut) {
     let all = number.to_be_bytes();
     to.put_slice(all.get(all.len().saturating_sub(bytes)..).unwrap_or_default());

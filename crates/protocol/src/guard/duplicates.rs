@@ -56,8 +56,8 @@ static PRODUCE: Watch = Watch {
     topic_may_repeat: false,
 };
 
-/// librdkafka starts a new topic entry whenever the next partition in its round-robin belongs to another topic, so that one topic comes
-/// several times with different partitions. That has one reading; the same partition twice has not.
+/// librdkafka starts a new topic entry whenever the next partition in its round-robin belongs to another topic, so that
+/// one topic comes several times with different partitions. That has one reading; the same partition twice has not.
 static FETCH: Watch = Watch {
     topics: id::fetch_request::TOPICS,
     topic: [id::fetch_request::TOPICS_TOPIC, id::fetch_request::TOPICS_TOPIC_ID],

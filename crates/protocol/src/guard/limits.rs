@@ -1,8 +1,8 @@
 //! How large a frame of each API may be, and how many elements it may hold.
 //!
-//! A codec that decodes into structs reserves memory for every element that an array announces: about 72 bytes for a topic in Metadata,
-//! which takes 3 bytes on the wire. Bounding the frame bounds the first factor, bounding the elements the product: 100,000 elements of the
-//! largest struct (about 200 bytes) are 20 MB.
+//! A codec that decodes into structs reserves memory for every element that an array announces: about 72 bytes for a
+//! topic in Metadata, which takes 3 bytes on the wire. Bounding the frame bounds the first factor, bounding the
+//! elements the product: 100,000 elements of the largest struct (about 200 bytes) are 20 MB.
 
 use crate::api::ApiKey;
 
@@ -24,7 +24,8 @@ pub const HANDSHAKE_FRAME_BYTES_MAX: usize = 16 * 1024;
 /// Every other request.
 pub const REQUEST_FRAME_BYTES_MAX: usize = 1024 * 1024;
 
-/// A Fetch response: `fetch_bytes_max`, one batch over it, and room. Java's own limit on what a broker sends is the size field.
+/// A Fetch response: `fetch_bytes_max`, one batch over it, and room. Java's own limit on what a broker sends is the
+/// size field.
 pub const FETCH_RESPONSE_FRAME_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Every other response; Metadata of 200,000 partitions takes about 15 MiB.
@@ -36,7 +37,8 @@ pub const RECORD_ENTRIES_MAX: usize = 200_000;
 /// Strings and structs in the arrays of any other request.
 pub const REQUEST_ENTRIES_MAX: usize = 100_000;
 
-/// Strings and structs in the arrays of a response. Brokers are known, so this guards against faults rather than attacks.
+/// Strings and structs in the arrays of a response. Brokers are known, so this guards against faults rather than
+/// attacks.
 pub const RESPONSE_ENTRIES_MAX: usize = 2_000_000;
 
 /// Bytes that a request of this API may have, header included.

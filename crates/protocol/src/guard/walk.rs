@@ -1,8 +1,8 @@
 //! One strict pass over a message, led by its schema.
 //!
-//! The walk allows exactly one reading of the bytes. It never looks ahead, allocates nothing, and its recursion follows the nesting of the
-//! schema, not of the input. What it finds it tells a [`Visitor`], as spans: the guard's own visitor collects the cleaning, the visitors in
-//! [`envelope`](crate::envelope) collect places to edit.
+//! The walk allows exactly one reading of the bytes. It never looks ahead, allocates nothing, and its recursion follows
+//! the nesting of the schema, not of the input. What it finds it tells a [`Visitor`], as spans: the guard's own visitor
+//! collects the cleaning, the visitors in [`envelope`](crate::envelope) collect places to edit.
 
 use std::ops::Range;
 

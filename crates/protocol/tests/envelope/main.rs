@@ -1,4 +1,5 @@
-//! The cursors over Produce and Fetch, with kafka-protocol as the oracle: it encodes, weir edits, it decodes, and the edit is all that differs.
+//! The cursors over Produce and Fetch, with kafka-protocol as the oracle: it encodes, weir edits, it decodes, and the
+//! edit is all that differs.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 

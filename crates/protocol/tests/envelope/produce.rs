@@ -7,7 +7,8 @@ use weir_protocol::ProduceRequest;
 
 use super::*;
 
-/// Two topics: one with partitions 0, 1 and 2, one with partition 7 that is null; unknown tags in all structs that can carry them.
+/// Two topics: one with partitions 0, 1 and 2, one with partition 7 that is null; unknown tags in all structs that can
+/// carry them.
 fn body(version: i16) -> Body {
     let partition = |index, records: Option<Bytes>| {
         tagged(version, PartitionProduceData::default().with_index(index).with_records(records), |it| {

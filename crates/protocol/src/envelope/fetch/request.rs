@@ -126,8 +126,8 @@ impl FetchRequest {
 
     /// Makes it the request of a consumer without a session.
     ///
-    /// Sessions are not bound to a principal, so that somebody else's could be replayed (KIP-227); a replica id reads past the high watermark.
-    /// The tags, `ClusterId`, `ReplicaState` and what followers say about partitions, go.
+    /// Sessions are not bound to a principal, so that somebody else's could be replayed (KIP-227); a replica id reads
+    /// past the high watermark. The tags, `ClusterId`, `ReplicaState` and what followers say about partitions, go.
     pub fn make_sessionless(&self, splices: &mut Splices) {
         if let Some(at) = self.replica_id_at.clone().filter(|_| self.replica_id != CONSUMER) {
             splices.replace(at, int32(CONSUMER));
@@ -160,8 +160,8 @@ impl FetchRequest {
         }
     }
 
-    /// Keeps the partitions for which `keep(topic, partition)` holds, both by their place in the request, and drops topics that are left
-    /// without one.
+    /// Keeps the partitions for which `keep(topic, partition)` holds, both by their place in the request, and drops
+    /// topics that are left without one.
     pub fn retain(&self, keep: impl Fn(usize, usize) -> bool, splices: &mut Splices) {
         retain(
             (&self.topics, &self.topics_count_at),

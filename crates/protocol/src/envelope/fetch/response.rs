@@ -119,8 +119,8 @@ impl FetchResponse {
         }
     }
 
-    /// Puts `records`, which may be empty, in the place of one partition's, with their length in front. A partition that does not exist is
-    /// left alone.
+    /// Puts `records`, which may be empty, in the place of one partition's, with their length in front. A partition
+    /// that does not exist is left alone.
     pub fn replace_records(&self, topic: usize, partition: usize, records: Bytes, splices: &mut Splices) {
         if let Some(partition) = self.partition_at(topic, partition) {
             partition.field.replace(records, self.flexible, splices);
@@ -146,10 +146,11 @@ impl FetchResponse {
         }
     }
 
-    /// Gives each endpoint, in the order of [`Self::node_endpoints`], the address in `addresses`, or takes it out where there is none.
+    /// Gives each endpoint, in the order of [`Self::node_endpoints`], the address in `addresses`, or takes it out where
+    /// there is none.
     ///
-    /// An endpoint without an element in `addresses` goes as well: a broker's own address never reaches a client. Where all go the tag goes, and
-    /// the client asks for metadata instead.
+    /// An endpoint without an element in `addresses` goes as well: a broker's own address never reaches a client. Where
+    /// all go the tag goes, and the client asks for metadata instead.
     pub fn rewrite_endpoints<H, P>(&self, addresses: &[Option<(H, P)>], splices: &mut Splices)
     where
         H: AsRef<str>,
@@ -181,8 +182,8 @@ impl FetchResponse {
 
     /// Adds partitions that were refused before the broker saw them: their code, no records, unknown offsets.
     ///
-    /// They join the entry of their topic where the response has one, since some clients (sarama) keep only the last entry of a topic. To be
-    /// called once.
+    /// They join the entry of their topic where the response has one, since some clients (sarama) keep only the last
+    /// entry of a topic. To be called once.
     pub fn add_errors(&self, refusals: &[FetchRefusal], splices: &mut Splices) {
         let more = by_topic(refusals, self.version);
         if more.is_empty() {

@@ -88,7 +88,8 @@ struct Maker<'a> {
     entropy: &'a [u8],
     version: i16,
     flexible: bool,
-    /// Makes every number, name and id different, so that nothing stands in a message twice and no field is at its default.
+    /// Makes every number, name and id different, so that nothing stands in a message twice and no field is at its
+    /// default.
     serial: u16,
 }
 
