@@ -1,1 +1,157 @@
-//! placeholder
+//! What the benchmarks share: one batch of 1 KB JSON records, the rules, and the same work done with libraries that build values.
+//!
+//! Figures are processor time of the best of many samples, printed beside the comparison made in the same run.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark whose input is wrong must stop")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::records::{
+    Compression, NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, Record, RecordBatchDecoder,
+    RecordBatchEncoder, RecordEncodeOptions, TimestampType,
+};
+use weir_policy::{Direction, KeyRing, PolicyLimits, PolicySet, RuleSet, Source, Subject};
+use weir_yaml::Problems;
+
+/// Records in the batch.
+pub const RECORDS: usize = 1000;
+
+/// A JSON document of about 1 KB: an order with a card, two people, and lines.
+pub fn document(at: usize) -> String {
+    let lines = (0..6)
+        .map(|line| {
+            format!(
+                r#"{{"sku":"SKU-{:05}","name":"Widget number {line}","quantity":{},"price":{}.{:02}}}"#,
+                at * 7 + line,
+                line + 1,
+                line * 13 + 5,
+                (at + line) % 100
+            )
+        })
+        .collect::<Vec<_>>()
+        .join(",");
+    format!(
+        r#"{{"order":{at},"channel":"web","created":"2026-11-24T10:02:11Z","customer":{{"id":"c-{at:06}","name":"Ada Lovelace","email":"ada.lovelace@example.com","address":{{"street":"12 St James's Square","city":"London","zip":"SW1Y 4LB","country":"GB"}}}},"card":{{"number":"4111111111111111","holder":"ADA LOVELACE","expiry":"12/29"}},"lines":[{lines}],"note":"leave at the door, please; ring twice \u2014 the bell is quiet","total":{}.95,"currency":"EUR","flags":[true,false,null],"trace":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}"#,
+        at % 977
+    )
+}
+
+/// One uncompressed v2 batch of [`RECORDS`] documents.
+pub fn batch() -> Vec<u8> {
+    let records = (0..RECORDS)
+        .map(|at| Record {
+            transactional: false,
+            control: false,
+            delete_horizon: false,
+            partition_leader_epoch: NO_PARTITION_LEADER_EPOCH,
+            producer_id: NO_PRODUCER_ID,
+            producer_epoch: NO_PRODUCER_EPOCH,
+            timestamp_type: TimestampType::Creation,
+            offset: i64::try_from(at).unwrap(),
+            sequence: i32::try_from(at).unwrap(),
+            timestamp: 1_764_000_000_000,
+            key: Some(Bytes::from(format!("c-{at:06}"))),
+            value: Some(Bytes::from(document(at))),
+            headers: Default::default(),
+        })
+        .collect::<Vec<_>>();
+    encode(&records)
+}
+
+fn encode(records: &[Record]) -> Vec<u8> {
+    let mut buffer = BytesMut::new();
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+    RecordBatchEncoder::encode(&mut buffer, records, &options).unwrap();
+    buffer.to_vec()
+}
+
+/// The rules of a policy with these fields, for one topic on produce.
+pub fn rules(fields: &str) -> Arc<RuleSet> {
+    let text = format!(
+        "version: 1\naccess:\n  - name: all\n    principals: {{ groups: [all] }}\n    allow: [{{ produce: [\"orders\"] }}]\n\
+         rules:\n  - name: bench\n    match: {{ topics: [\"orders\"], direction: produce }}\n    fields: [{fields}]\n"
+    );
+    let mut problems = Problems::default();
+    let source = Source { name: "bench.yaml".to_owned(), text };
+    let limits = PolicyLimits { json_depth_max: 64 };
+    let policy = PolicySet::compile(&[source], &KeyRing::new(Vec::new()), &limits, &mut problems);
+    let groups = ["all".to_owned()];
+    let subject = Subject { id: "bench", groups: &groups };
+    policy.unwrap().rules(&subject, "orders", Direction::Produce).unwrap()
+}
+
+/// Which values the library path masks.
+#[derive(Clone, Copy, Debug)]
+pub enum Selector {
+    /// `$.card.number`, `$.customer.email`, `$.customer.name`.
+    Fixed,
+    /// `$..email`.
+    Anywhere,
+    /// A path that no document has.
+    Nothing,
+}
+
+/// The same work with `kafka-protocol`'s record module and `serde_json`: decode, parse, mask, write, encode.
+#[expect(clippy::disallowed_methods, reason = "the comparison that weir is measured against")]
+pub fn library_path(batch: &[u8], selector: Selector) -> Vec<u8> {
+    let mut set = RecordBatchDecoder::decode(&mut Bytes::copy_from_slice(batch)).unwrap();
+    for record in &mut set.records {
+        let mut value: serde_json::Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
+        match selector {
+            Selector::Fixed => {
+                for path in ["/card/number", "/customer/email", "/customer/name"] {
+                    mask(value.pointer_mut(path).unwrap());
+                }
+            }
+            Selector::Anywhere => mask_named(&mut value, "email"),
+            Selector::Nothing => assert!(value.pointer_mut("/absent/field").is_none()),
+        }
+        record.value = Some(serde_json::to_vec(&value).unwrap().into());
+    }
+    encode(&set.records)
+}
+
+fn mask(value: &mut serde_json::Value) {
+    if let serde_json::Value::String(text) = value {
+        *text = "*".repeat(text.chars().count());
+    }
+}
+
+fn mask_named(value: &mut serde_json::Value, name: &str) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (key, field) in fields {
+                if key == name {
+                    mask(field);
+                } else {
+                    mask_named(field, name);
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| mask_named(item, name)),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => {}
+    }
+}
+
+/// The best time of one call of each of `contenders`, taken in turns so that the machine's moods meet all of them.
+pub fn best_of<const N: usize>(rounds: usize, mut contenders: [&mut dyn FnMut() -> Duration; N]) -> [Duration; N] {
+    let mut best = [Duration::MAX; N];
+    for _ in 0..rounds {
+        for (best, contender) in best.iter_mut().zip(&mut contenders) {
+            *best = (*best).min(contender());
+        }
+    }
+    best
+}
+
+/// How long one call takes.
+pub fn timed(work: impl FnOnce()) -> Duration {
+    let began = Instant::now();
+    work();
+    began.elapsed()
+}
