@@ -1,12 +1,12 @@
 //! Finds fields in JSON documents by their paths, in one pass that builds nothing.
 //!
 //! [`select`] walks a document once, checks all of it, and reports the byte spans of the values that the paths of a
-//! [`FieldTrie`] select. What it accepts is what `serde_json` accepts as a `Value`, to the byte: brackets match by kind,
-//! strings end, escapes are legal (half a surrogate pair is not), control characters in strings are refused, UTF-8 holds,
-//! numbers follow the grammar and stay in the range of a 64-bit float (`1e999` does not), and only white space follows the
-//! document. A byte order mark and an empty document are refused. Two differences, both on purpose: the depth limit is the
-//! caller's (serde_json's is 127 open containers), and the object keys by which serde_json's `raw_value` feature smuggles
-//! its own values through serde are ordinary keys here.
+//! [`FieldTrie`] select. What it accepts is what `serde_json` accepts as a `Value`, to the byte: brackets match by
+//! kind, strings end, escapes are legal (half a surrogate pair is not), control characters in strings are refused,
+//! UTF-8 holds, numbers follow the grammar and stay in the range of a 64-bit float (`1e999` does not), and only white
+//! space follows the document. A byte order mark and an empty document are refused. Two differences, both on purpose:
+//! the depth limit is the caller's (serde_json's is 127 open containers), and the object keys by which serde_json's
+//! `raw_value` feature smuggles its own values through serde are ordinary keys here.
 //!
 //! Duplicate keys are each selected, and keys are compared decoded: `"em\u0061il"` is `email`.
 //!
@@ -71,8 +71,8 @@ pub enum Share {
 
 /// A value that a field selects.
 ///
-/// The spans of one document are ascending and disjoint: of two values one inside the other, the outer is reported. Where
-/// several fields meet, each is reported with the same span, one after the other, and [`Share`] says so.
+/// The spans of one document are ascending and disjoint: of two values one inside the other, the outer is reported.
+/// Where several fields meet, each is reported with the same span, one after the other, and [`Share`] says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selected {
     /// The bytes of the value within the document.
@@ -137,8 +137,8 @@ impl fmt::Debug for Scratch {
 
 /// Checks the document and reports each value that a path of `trie` selects to `sink`, in the order of the document.
 ///
-/// At most `depth_max` containers may be open at once. Values are reported while the document is read: when an error comes
-/// after them, they must not be used.
+/// At most `depth_max` containers may be open at once. Values are reported while the document is read: when an error
+/// comes after them, they must not be used.
 ///
 /// # Errors
 ///
@@ -156,7 +156,8 @@ pub fn select(
     walk::walk(doc, trie, depth_max, scratch, sink)
 }
 
-/// Checks the document as [`select`] does, without looking for fields.
+/// Checks the document as [`select`] does, without looking for fields. It makes a [`Scratch`] each time; the record path
+/// uses [`select`] with an empty trie and a scratch of its own instead.
 ///
 /// # Errors
 ///

@@ -11,11 +11,11 @@
 //! In an object or array, every scalar inside is transformed; the names of members stay.
 //!
 //! - A masked number keeps its form as far as JSON lets it: the whole part becomes a single `0` (JSON allows no leading
-//!   zeros), each digit of the fraction and of the exponent becomes `0`, and a minus sign before the number goes, as many
-//!   parsers do not read `-0` as an integer. `-12.5e3` becomes `0.0e0`. Nothing is kept of a number.
+//!   zeros), each digit of the fraction and of the exponent becomes `0`, and a minus sign before the number goes, as
+//!   many parsers do not read `-0` as an integer. `-12.5e3` becomes `0.0e0`. Nothing is kept of a number.
 //! - A hash needs a string to stand in, so a hashed number becomes `0`, as if redacted.
-//! - A character is a Unicode scalar value. In JSON an escape counts as the character that it stands for, and characters that
-//!   are kept keep their spelling.
+//! - A character is a Unicode scalar value. In JSON an escape counts as the character that it stands for, and
+//!   characters that are kept keep their spelling.
 //! - Each transform applied to its own output changes nothing.
 
 mod hash;
@@ -66,11 +66,11 @@ impl fmt::Debug for Scratch {
     }
 }
 
-/// Applies the transform to a value that [`json::select`](crate::json::select) found in `doc`, which is the bytes of `field`.
-/// Says whether anything changed.
+/// Applies the transform to a value that [`json::select`](crate::json::select) found in `doc`, which is the bytes of
+/// `field`. Says whether anything changed.
 ///
-/// `select` must have accepted the whole document. Call it once for each [`Selected`], in their order: a span that several
-/// fields share is redacted at its first report, whatever the transform, and left alone at the further ones.
+/// `select` must have accepted the whole document. Call it once for each [`Selected`], in their order: a span that
+/// several fields share is redacted at its first report, whatever the transform, and left alone at the further ones.
 pub fn apply(
     transform: &Transform,
     doc: &[u8],
@@ -102,8 +102,8 @@ pub fn apply(
 /// Applies the transform to all `bytes` of a field as one text: the value of a header, or a key. Says whether anything
 /// changed.
 ///
-/// Bytes that are not UTF-8 are not text: a mask then puts one `*` per byte and keeps none. A hash of a text here equals the
-/// hash of a JSON string of the same text.
+/// Bytes that are not UTF-8 are not text: a mask then puts one `*` per byte and keeps none. A hash of a text here
+/// equals the hash of a JSON string of the same text.
 pub fn apply_bytes(
     transform: &Transform,
     bytes: &[u8],
@@ -149,7 +149,7 @@ impl Editor<'_> {
     }
 
     fn string(&mut self, doc: &[u8], span: Range<usize>) {
-        let inside = span.start + 1..span.end.saturating_sub(1);
+        let inside = span.start.saturating_add(1)..span.end.saturating_sub(1);
         let Some(text) = doc.get(inside.clone()) else { return self.fail() };
         match self.transform {
             Transform::Redact => self.replace_unless_equal(doc, inside, REDACTED.as_bytes()),
@@ -215,8 +215,8 @@ impl Editor<'_> {
         self.changed = true;
     }
 
-    /// The span is not of this document, or the document is not the one that was checked. An edit that no field can hold
-    /// makes the batch fail, so that nothing passes as if it were done.
+    /// The span is not of this document, or the document is not the one that was checked. An edit that no field can
+    /// hold makes the batch fail, so that nothing passes as if it were done.
     fn fail(&mut self) {
         self.edits.replace(self.field, usize::MAX..usize::MAX, &[]);
         self.changed = true;

@@ -5,8 +5,8 @@
 
 /// Where the quotes and backslashes of a document are: one bit per byte, 64 bytes a word.
 ///
-/// Knowing them all beforehand is what makes the walk fast: the end of a string does not have to be found before the search
-/// for the next can begin.
+/// Knowing them all beforehand is what makes the walk fast: the end of a string does not have to be found before the
+/// search for the next can begin.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     words: Vec<u64>,

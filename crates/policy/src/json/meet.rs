@@ -4,9 +4,10 @@ use super::path::{Path, Selector};
 
 /// Whether two paths can select one span, or one by its own names a span inside the other's.
 ///
-/// [`FieldTrie::may_meet`](super::FieldTrie::may_meet) is wider: there `$.card.number` meets `$..email`, since a number might be
-/// an object with an `email` in it. To call that a mistake would forbid to name an `..email` beside anything else, so a
-/// descendant segment that merely wanders into the other's value does not count here. When it happens, the span is redacted.
+/// [`FieldTrie::may_meet`](super::FieldTrie::may_meet) is wider: there `$.card.number` meets `$..email`, since a number
+/// might be an object with an `email` in it. To call that a mistake would forbid to name an `..email` beside anything
+/// else, so a descendant segment that merely wanders into the other's value does not count here. When it happens, the
+/// span is redacted.
 ///
 /// Walks both paths side by side. They meet when a child that both take completes one of them.
 pub(crate) fn plainly_meet(a: &Path, b: &Path) -> bool {

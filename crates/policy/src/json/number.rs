@@ -68,7 +68,8 @@ fn digits_end(doc: &[u8], mut at: usize) -> usize {
 /// Is the well-formed number at `start..end` in the range that serde_json accepts?
 ///
 /// serde_json rounds as it goes (it keeps 64 bits of the digits and multiplies by a power of ten), and so refuses some
-/// numbers just below the largest float and accepts some just above. To say exactly what it says, this computes the same.
+/// numbers just below the largest float and accepts some just above. To say exactly what it says, this computes the
+/// same.
 #[cold]
 #[inline(never)]
 fn in_range(doc: &[u8], start: usize, end: usize) -> Result<usize, NumberError> {

@@ -8,19 +8,20 @@ use super::text;
 
 /// A path to fields of a JSON document, as `$.card.number`, `$['card no'][0]`, `$.items[*].email` or `$..email`.
 ///
-/// The grammar is a part of RFC 9535: the root `$`, then child segments `.name`, `['name']`, `["name"]`, `[n]`, `[*]` and
-/// `.*`, each also as a descendant segment (`..name`, `..[n]`, `..[*]`, `..*`). A wildcard takes the members of an object
-/// and the elements of an array alike. Slices, filters, unions and negative indexes are refused.
+/// The grammar is a part of RFC 9535: the root `$`, then child segments `.name`, `['name']`, `["name"]`, `[n]`, `[*]`
+/// and `.*`, each also as a descendant segment (`..name`, `..[n]`, `..[*]`, `..*`). A wildcard takes the members of an
+/// object and the elements of an array alike. Slices, filters, unions and negative indexes are refused.
 ///
-/// Two paths are equal when they select the same way, however they are spelled: `$.a` equals `$['a']`. `Display` writes the
-/// shortest spelling.
+/// Two paths are equal when they select the same way, however they are spelled: `$.a` equals `$['a']`. `Display` writes
+/// the shortest spelling.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Path {
     segments: Vec<Segment>,
 }
 
 impl Path {
-    /// The longest path text, in bytes. A path of [`Path::SEGMENTS_MAX`] names of Kafka's own maximum length (249) fits.
+    /// The longest path text, in bytes. A path of [`Path::SEGMENTS_MAX`] names of Kafka's own maximum length (249)
+    /// fits.
     pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 
     /// The most segments of a path: a path occupies one bit per segment in one machine word of a
@@ -163,8 +164,8 @@ pub(super) enum Selector {
 
 /// Can the two paths select one span of one document, or one span inside the other's?
 ///
-/// Walks both paths side by side over all words of names and indexes that both can follow. As soon as one path is complete
-/// while the other is still alive, they meet: a live path can always be completed below.
+/// Walks both paths side by side over all words of names and indexes that both can follow. As soon as one path is
+/// complete while the other is still alive, they meet: a live path can always be completed below.
 pub(super) fn may_meet(a: &Path, b: &Path) -> bool {
     let (a, b) = (a.segments(), b.segments());
     let mut seen = vec![false; (a.len() + 1) * (b.len() + 1)];

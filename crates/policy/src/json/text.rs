@@ -22,8 +22,8 @@ pub(crate) fn scan(doc: &[u8], at: usize) -> Result<Text, usize> {
     if doc.get(end) == Some(&b'"') { Ok(Text { end, escaped: false }) } else { scan_escaped(doc, end) }
 }
 
-/// [`scan`] with the marks of the document, of which the next is the opening quote. A control character in a string without
-/// escapes is overlooked.
+/// [`scan`] with the marks of the document, of which the next is the opening quote. A control character in a string
+/// without escapes is overlooked.
 ///
 /// # Errors
 ///
@@ -58,7 +58,8 @@ fn scan_escaped(doc: &[u8], mut at: usize) -> Result<Text, usize> {
     }
 }
 
-/// The place of the first byte from `at` on that is a quote, a backslash, a control character or the end of the document.
+/// The place of the first byte from `at` on that is a quote, a backslash, a control character or the end of the
+/// document.
 #[inline]
 fn plain_end(doc: &[u8], mut at: usize) -> usize {
     while let Some(eight) = doc.get(at..).and_then(<[u8]>::first_chunk::<8>) {

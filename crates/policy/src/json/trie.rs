@@ -1,9 +1,10 @@
 //! Field paths compiled for one pass.
 //!
-//! Each path is a run of bits, one per segment. A set bit means: the segments before this one are matched by the containers
-//! that are open now. A child moves the bits whose segment takes it up by one; a descendant segment's bit also stays. The
-//! work for a child is thus a few operations on one word for any number of fields (64 segments a word), whatever mixture
-//! of names, indexes, wildcards and descendants they are, and nothing explodes as a determinised automaton could.
+//! Each path is a run of bits, one per segment. A set bit means: the segments before this one are matched by the
+//! containers that are open now. A child moves the bits whose segment takes it up by one; a descendant segment's bit
+//! also stays. The work for a child is thus a few operations on one word for any number of fields (64 segments a word),
+//! whatever mixture of names, indexes, wildcards and descendants they are, and nothing explodes as a determinised
+//! automaton could.
 //!
 //! ```text
 //! $.card.number      bit 0 "card"   bit 1 "number", last
@@ -191,8 +192,8 @@ impl FieldTrie {
         }
     }
 
-    /// Puts the bits of a container on top of `sets`: it is a child of this row of the one whose bits are on top. When none is
-    /// set, no path goes on in it, and nothing is put there.
+    /// Puts the bits of a container on top of `sets`: it is a child of this row of the one whose bits are on top. When
+    /// none is set, no path goes on in it, and nothing is put there.
     #[inline]
     pub(super) fn enter(&self, sets: &mut Vec<u64>, row: Row) -> Option<Entered> {
         let parent = sets.len().saturating_sub(self.words.len());
@@ -252,17 +253,21 @@ impl Selector {
     }
 }
 
-/// The names of all paths: a hash table with open addressing. Its length is a power of two, of which at most a quarter is used.
+/// The names of all paths: a hash table with open addressing. Its length is a power of two, of which at most a quarter
+/// is used.
 #[derive(Debug, Clone, Default)]
 struct Names {
     slots: Vec<Slot>,
+    /// For each length (the last: or more), the first bytes of the names of that length, modulo 64. Most members of
+    /// documents are told apart from all names by it.
+    firsts: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Slot {
     /// The first eight bytes of the name, filled up with zeros.
     head: u64,
-    /// All of the name, with one byte more in front so that no name, not even the empty one, is like an empty slot.
+    /// Bytes of the name plus one: 0 says that the slot is empty.
     length: usize,
     /// The rest of the name.
     tail: Box<[u8]>,
@@ -276,8 +281,12 @@ impl Names {
         }
         let mut slots = vec![Slot::default(); (names.len() * 4).next_power_of_two()];
         let mask = slots.len() - 1;
+        let mut firsts = vec![0; FIRSTS];
         for (name, row) in names.iter().zip(1..) {
             let head = head(name.as_bytes(), 0, name.len());
+            if let Some(firsts) = firsts.get_mut(name.len().min(FIRSTS - 1)) {
+                *firsts |= 1 << (head % 64);
+            }
             let mut at = hash(head, name.len());
             while slots.get(at & mask).is_some_and(|slot| slot.length != 0) {
                 at += 1;
@@ -287,12 +296,17 @@ impl Names {
                 *slot = Slot { head, length: name.len() + 1, tail, row: Row(row) };
             }
         }
-        Names { slots }
+        Names { slots, firsts }
     }
 
     /// Finds the name that is `length` bytes of `text` at `start`.
     #[inline(always)]
     fn find(&self, text: &[u8], start: usize, length: usize) -> Row {
+        let first = if length == 0 { 0 } else { text.get(start).copied().unwrap_or(0) };
+        let firsts = self.firsts.get(length.min(FIRSTS - 1)).copied().unwrap_or(0);
+        if firsts & 1 << (first % 64) == 0 {
+            return Row::OTHER;
+        }
         let head = head(text, start, length);
         let mut at = hash(head, length);
         // An empty slot ends the search, and three quarters are empty.
@@ -311,6 +325,9 @@ impl Names {
         Row::OTHER
     }
 }
+
+/// Lengths told apart by [`Names::firsts`].
+const FIRSTS: usize = 32;
 
 /// The first eight bytes of a name, filled up with zeros.
 #[inline(always)]

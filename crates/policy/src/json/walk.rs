@@ -63,8 +63,8 @@ struct Walker<'a, S> {
     sink: &'a mut S,
     /// Outside of strings, the next mark is the next opening quote.
     marks: Cursor<'a>,
-    /// Control characters that were passed over as white space. In the end they must be all that the document has; the others
-    /// would be inside strings. That is cheaper than to look for them in each string.
+    /// Control characters that were passed over as white space. In the end they must be all that the document has; the
+    /// others would be inside strings. That is cheaper than to look for them in each string.
     blank_controls: usize,
     /// The innermost open container; those around it are in `scratch.frames`.
     frame: Frame,

@@ -15,9 +15,9 @@ use sha2::Sha256;
 /// h:<key id>:<base64url, 32 characters, of>  digest (16 bytes) ‖ tag (8 bytes)
 /// ```
 ///
-/// The digest is HMAC-SHA256 (RFC 2104) of the text under one subkey, truncated to 128 bits; the tag is HMAC-SHA256 of the digest
-/// under another, truncated to 64 bits. The tag is how the key knows its own hashes: such a text is left alone, so that hashing
-/// twice is hashing once, and nobody without the key can make a text that passes for a hash.
+/// The digest is HMAC-SHA256 (RFC 2104) of the text under one subkey, truncated to 128 bits; the tag is HMAC-SHA256 of
+/// the digest under another, truncated to 64 bits. The tag is how the key knows its own hashes: such a text is left
+/// alone, so that hashing twice is hashing once, and nobody without the key can make a text that passes for a hash.
 ///
 /// Equal texts have equal hashes under one key, wherever they stand, so that records can still be joined.
 pub struct HashKey {
@@ -29,8 +29,8 @@ pub struct HashKey {
 }
 
 impl HashKey {
-    /// Takes 32 random bytes. In hashes, characters of the id other than ASCII letters, digits, `.`, `_` and `-` are written
-    /// as `_`.
+    /// Takes 32 random bytes. In hashes, characters of the id other than ASCII letters, digits, `.`, `_` and `-` are
+    /// written as `_`.
     pub fn new(id: impl Into<String>, secret: [u8; 32]) -> HashKey {
         let id = id.into();
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::json::{JsonKind, text};
 
-/// Calls `each` for every string, number and boolean inside the container at `span`, in their order, but not for the names of
-/// members. The document is well-formed, so punctuation needs no look; `None` says that it was not.
+/// Calls `each` for every string, number and boolean inside the container at `span`, in their order, but not for the
+/// names of members. The document is well-formed, so punctuation needs no look; `None` says that it was not.
 pub(super) fn for_each(doc: &[u8], span: Range<usize>, mut each: impl FnMut(Range<usize>, JsonKind)) -> Option<()> {
     let doc = doc.get(..span.end)?;
     let mut at = span.start;

@@ -185,8 +185,8 @@ proptest! {
     }
 }
 
-/// The negative control of the property above: with documents and paths of these kinds, it compares real selections, and a
-/// model that knows no descendants would differ.
+/// The negative control of the property above: with documents and paths of these kinds, it compares real selections,
+/// and a model that knows no descendants would differ.
 #[test]
 fn the_property_has_something_to_compare() {
     use proptest::strategy::ValueTree;

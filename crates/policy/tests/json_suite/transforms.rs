@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use weir_policy::json::{self, Scratch as JsonScratch, Selected};
+use weir_policy::json::{self, FieldId, JsonKind, Scratch as JsonScratch, Selected, Share};
 use weir_policy::transform::{self, HashKey, REDACTED, Scratch, Transform};
 use weir_protocol::records::{Edits, Field, Replacement};
 
@@ -176,7 +176,8 @@ fn hashes_strings_and_redacts_other_scalars() {
     assert_eq!(apply_bytes(&hash, b"jana@example.com"), made.trim_matches('"').as_bytes(), "headers and JSON join");
 }
 
-/// A golden value, computed with another implementation of HMAC: hashes are stored, so they must never change between versions.
+/// A golden value, computed with another implementation of HMAC: hashes are stored, so they must never change between
+/// versions.
 #[test]
 fn hashes_as_it_always_did() {
     let made = apply_bytes(&Transform::Hash(key("k")), b"4111111111111111");
@@ -308,6 +309,22 @@ proptest! {
             prop_assert_eq!(kept(&again), kept(&selected));
             prop_assert_eq!(transformed(&transform, made.as_bytes(), &again), made.as_bytes());
         }
+    }
+
+    /// Only what `select` found may be transformed; but whatever comes, nothing panics.
+    #[test]
+    fn survives_noise(
+        noise in prop_oneof![prop::collection::vec(any::<u8>(), 0..60), "[\\[{\"a\\\\u0,:1.etfn}\\]]{0,60}".prop_map(String::into_bytes)],
+        ends in (0_usize..70, 0_usize..70),
+        kind in prop::sample::select(vec![
+            JsonKind::Object, JsonKind::Array, JsonKind::String, JsonKind::Number, JsonKind::Bool, JsonKind::Null,
+        ]),
+        transform in any_transform(),
+    ) {
+        let selected = Selected { span: ends.0..ends.1, field: FieldId(0), kind, share: Share::Alone };
+        let (mut edits, mut scratch) = (Edits::default(), Scratch::default());
+        let changed = transform::apply(&transform, &noise, &selected, Field::Value, &mut edits, &mut scratch);
+        prop_assert_eq!(changed, !edits.is_empty());
     }
 
     #[test]

@@ -142,4 +142,13 @@ proptest! {
     fn survives_noise(noise in prop::collection::vec(any::<u8>(), 0..200)) {
         json::fuzz_json(&noise);
     }
+
+    #[test]
+    fn survives_noise_as_a_path(noise in "[$.\\[\\]*'\"a0-9,:? \\\\udD8eé-]{0,24}") {
+        for noise in [noise.clone(), format!("${noise}")] {
+            if let Ok(path) = json::Path::parse(&noise) {
+                prop_assert_eq!(json::Path::parse(&path.to_string()), Ok(path));
+            }
+        }
+    }
 }
