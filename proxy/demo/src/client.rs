@@ -161,7 +161,9 @@ impl ClientContext for Ears {
             error.rdkafka_error_code(),
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)
         ) {
-            said.refused = Some(reason.to_owned());
+            // Around the server's answer stand the connection's name and how long it took.
+            let answer = reason.split_once("error: ").map_or(reason, |(_, answer)| answer);
+            said.refused = Some(answer.split_once(" (after").map_or(answer, |(answer, _)| answer).to_owned());
         }
     }
 

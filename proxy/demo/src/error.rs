@@ -18,9 +18,6 @@ pub(crate) enum DemoError {
     /// A file or the terminal failed.
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
-    /// A verb of weir failed where it must not.
-    #[error("`{command}` failed with {status}\n{output}")]
-    Verb { command: String, status: std::process::ExitStatus, output: String },
     /// The binary is not there.
     #[error("no weir at {path}: build it with `cargo build`, or say where it is with --weir PATH")]
     NoWeir { path: String },

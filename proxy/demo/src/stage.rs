@@ -1,10 +1,12 @@
 //! What the demonstration is played on: the embedded broker, a folder with weir's files, a token issuer, and weir as its own process.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::RDKafkaApiKey;
 use weir_testkit::{
     Finished, KeyKind, Listener, PortBlock, Ready, TokenIssuer, WeirOptions, WeirProcess, WeirYaml, WorkDir,
 };
@@ -22,7 +24,7 @@ pub(crate) struct Stage {
     issuer: TokenIssuer,
     broker: MockCluster<'static, DefaultProducerContext>,
     _ports: PortBlock,
-    _folder: WorkDir,
+    folder: WorkDir,
 }
 
 impl Stage {
@@ -49,7 +51,7 @@ impl Stage {
         // The port of broker 1 follows the bootstrap port.
         let ready = [ports.address(0), ports.address(1)].iter().filter_map(|address| address.parse().ok()).collect();
         let weir = WeirProcess::start(WeirOptions::new(weir, &config, Ready::Ports(ready)))?;
-        Ok(Self { weir, config, bootstrap, visitors, metrics, issuer, broker, _ports: ports, _folder: folder })
+        Ok(Self { weir, config, bootstrap, visitors, metrics, issuer, broker, _ports: ports, folder })
     }
 
     /// The address that clients are given.
@@ -94,10 +96,32 @@ impl Stage {
         Ok(Door { bootstrap: self.bootstrap.clone(), token: Some(token) })
     }
 
-    /// Runs another verb of the same weir beside the one that serves.
-    pub(crate) fn verb(&self, words: &[&str]) -> Result<Finished, DemoError> {
+    /// Runs another verb of the same weir beside the one that serves, again until its output is as expected or the time is over.
+    pub(crate) fn verb_until(&self, words: &[&str], expected: impl Fn(&str) -> bool) -> Result<Finished, DemoError> {
         let config = self.config.display().to_string();
-        Ok(self.weir.options().run(&[words, &["--config", &config]].concat())?)
+        let started = Instant::now();
+        loop {
+            let finished = self.weir.options().run(&[words, &["--config", &config]].concat())?;
+            if expected(&finished.stdout) || started.elapsed() > LOG_WAIT_MAX {
+                return Ok(finished);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Copies the log, changes the copy, and lets weir verify it.
+    pub(crate) fn verify_tampered_copy(&self, tampering: Tampering) -> Result<Finished, DemoError> {
+        let copy = self.folder.path().join("copy");
+        copy_folder(&self.folder.path().join("data"), &copy)?;
+        tampering.apply(&copy.join("audit").join("db"))?;
+        let finished = self.weir.options().run(&["audit", "verify", "--data-dir", &copy.display().to_string()])?;
+        fs::remove_dir_all(&copy).map_err(DemoError::io("remove the copy of the log"))?;
+        Ok(finished)
+    }
+
+    /// What weir wrote so far.
+    pub(crate) fn log(&self) -> Result<String, DemoError> {
+        Ok(self.weir.output()?)
     }
 
     /// Stops weir in good order.
@@ -107,15 +131,71 @@ impl Stage {
     }
 }
 
+/// What somebody might do to a log that shows too much.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tampering {
+    /// Changes one bit in the middle.
+    FlipBit,
+    /// Leaves the end away.
+    CutShort,
+}
+
+impl Tampering {
+    /// Works on the file that the newest entries are in.
+    fn apply(self, database: &Path) -> Result<(), DemoError> {
+        let failed = |error| DemoError::io("change the copy of the log")(error);
+        let mut newest = None;
+        for entry in fs::read_dir(database).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                newest = newest.max(Some(path));
+            }
+        }
+        let path = newest.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let mut bytes = fs::read(&path).map_err(failed)?;
+        let middle = bytes.len() / 2;
+        match self {
+            Self::FlipBit => bytes.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 1),
+            Self::CutShort => bytes.truncate(middle),
+        }
+        fs::write(&path, bytes).map_err(failed)
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<(), DemoError> {
+    let failed = |error| DemoError::io("copy the log")(error);
+    fs::create_dir_all(to).map_err(failed)?;
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let target = to.join(entry.file_name());
+        if entry.file_type().map_err(failed)?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
 /// One broker, node id 1, with the topic of the demonstration.
 pub(crate) fn embedded_broker() -> Result<MockCluster<'static, DefaultProducerContext>, DemoError> {
     let broker = MockCluster::new(1).map_err(DemoError::client("start the embedded broker"))?;
+    // From version 9 on, the mock ends its Metadata response with one byte too many, which weir refuses, as it must. With 8 there are no
+    // topic ids either.
+    let capped = broker.apiversion(RDKafkaApiKey::Metadata, Some(0), Some(METADATA_MAX));
+    capped.map_err(DemoError::client("cap the versions of Metadata"))?;
     broker.create_topic(TOPIC, 1, 1).map_err(DemoError::client("make a topic"))?;
     Ok(broker)
 }
 
 /// The topic of the demonstration.
 pub(crate) const TOPIC: &str = "payments.eu";
+
+/// Longest wait for the log to be complete; it follows within a second.
+const LOG_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// The last version of Metadata that is not flexible, in librdkafka's mock.
+const METADATA_MAX: i16 = 8;
 
 /// Which port of the block the second listener takes; its broker has the next one.
 const VISITORS_PORT: u16 = 8;
