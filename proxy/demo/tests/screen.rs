@@ -1,6 +1,8 @@
 //! Runs the demonstration as a user does and reads its screen; once more without rules, as the control: the same screen then shows clear
 //! text, so it shows what is there and not what it hopes for.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
