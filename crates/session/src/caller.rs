@@ -69,8 +69,11 @@ impl Caller {
         Self { principal, access, context, door, identity }
     }
 
-    /// The same client under another context: what it may do is computed anew.
+    /// The same client under another context: what it may do is computed anew where the policy is another.
     pub(crate) fn under(&self, context: Arc<Context>) -> Self {
+        if Arc::ptr_eq(&self.context.policy, &context.policy) {
+            return Self { context, ..self.clone() };
+        }
         Self::new(Arc::clone(&self.principal), context, Arc::clone(&self.door), self.identity.clone())
     }
 

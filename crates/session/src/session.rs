@@ -26,6 +26,9 @@ use crate::time::Now;
 /// Bytes that are asked of a socket at once.
 pub const READ_CHUNK_BYTES: usize = 64 * 1024;
 
+/// Bytes of a frame's size prefix.
+const SIZE_PREFIX_BYTES: usize = 4;
+
 /// What a session is born with.
 #[derive(Debug)]
 pub struct Start {
@@ -164,7 +167,7 @@ impl Session {
         }
         self.client.push(bytes);
         self.read_client_frames(now);
-        self.deadlines.client_sent(self.client.missing() > 0 || self.client.buffered() > 0, now);
+        self.deadlines.client_sent(self.has_open_frame(), now);
         self.advance(now);
     }
 
@@ -262,7 +265,9 @@ impl Session {
             {
                 return None;
             }
+            let was_full = self.wants_client_bytes() == 0;
             let slot = self.pending.pop()?;
+            self.deadlines.answered(was_full, now);
             if slot.last {
                 self.finish(now);
             }
@@ -353,6 +358,11 @@ impl Session {
             Login::LoggedIn { caller, .. } => Some(&caller.principal.id),
             Login::Fresh | Login::Handshaken => None,
         }
+    }
+
+    /// Whether a frame has begun to arrive and is not whole. Whole frames that wait for their turn are not open.
+    fn has_open_frame(&self) -> bool {
+        self.client.missing() > 0 || (1..SIZE_PREFIX_BYTES).contains(&self.client.buffered())
     }
 
     /// Brings everything forward that can go forward.

@@ -1,7 +1,7 @@
 //! The process-wide budget of frame bytes (`limits.memory_max`).
 //!
-//! Sessions report what they hold. Over the budget they stop reading, all but one: the first that needs to finish a frame
-//! may, so that holding the budget never waits for itself.
+//! Sessions report what they hold. Over the budget they stop reading, all but one: the first that holds something may go on
+//! until it holds nothing, so that holding the budget never waits for itself.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -68,7 +68,8 @@ impl Share<'_> {
         let finisher = &self.budget.finisher;
         self.budget.held() < self.budget.max
             || finisher.load(Ordering::Relaxed) == self.connection
-            || finisher.compare_exchange(0, self.connection, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            || (self.held > 0
+                && finisher.compare_exchange(0, self.connection, Ordering::Relaxed, Ordering::Relaxed).is_ok())
     }
 
     fn step_back(&self) {
@@ -97,9 +98,9 @@ mod tests {
         one.set(99);
         assert!(two.may_read(), "below the budget everybody may");
         two.set(1);
-        assert!(one.may_read(), "at the budget the first that asks may");
+        assert!(!three.may_read(), "who holds nothing has nothing to finish");
+        assert!(one.may_read(), "at the budget the first holder that asks may");
         assert!(!two.may_read());
-        assert!(!three.may_read());
         one.set(0);
         assert!(two.may_read(), "and gives way when it holds nothing");
         three.set(200);

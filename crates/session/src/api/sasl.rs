@@ -53,7 +53,7 @@ pub(crate) fn authenticate(
     let asked = incoming
         .decode::<SaslAuthenticateRequest>()
         .map_err(|_| refused("the login message cannot be read".to_owned(), "malformed"))?;
-    let initial = parse_client_initial(&asked.auth_bytes).map_err(|error| refused(error.to_string(), "malformed"))?;
+    let initial = parse_client_initial(&asked.auth_bytes).map_err(|error| refused(error.to_string(), error.code()))?;
     let authenticated =
         identity.verify(&initial, now.wall).map_err(|error| refused(error.to_string(), error.code()))?;
     if before.is_some_and(|before| {

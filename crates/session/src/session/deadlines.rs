@@ -43,6 +43,14 @@ impl Deadlines {
         }
     }
 
+    /// A reply left. `was_full`: the client was not read until now, so what it had begun to send gets its time anew.
+    pub(super) fn answered(&mut self, was_full: bool, now: Now) {
+        self.idle = Some(now.monotonic);
+        if was_full && self.body.is_some() {
+            self.body = Some(now.monotonic);
+        }
+    }
+
     /// A whole frame came: the one behind it has its own time.
     pub(super) fn frame_arrived(&mut self) {
         self.body = None;
@@ -94,7 +102,8 @@ impl Session {
         if let Some(at) = self.deadlines.login {
             due.push((at, CloseReason::LoginTimeout(limits.login_timeout)));
         }
-        if let Some(since) = self.deadlines.body {
+        // A client that is not read cannot finish its frame.
+        if let (Some(since), true) = (self.deadlines.body, self.wants_client_bytes() > 0) {
             due.push((since.saturating_add(limits.body_timeout), CloseReason::BodyTimeout(limits.body_timeout)));
         }
         if let (Some(since), true) = (self.deadlines.idle, self.pending.is_empty()) {
