@@ -8,6 +8,9 @@ use crate::cbor::Encoder;
 /// and parts. Nothing is lost but the tails of over-long texts.
 pub(crate) fn split(mut body: EntryBody) -> Vec<(Option<Split>, EntryBody)> {
     clip(&mut body);
+    if lists_bytes_at_most(&body) <= LISTS_BYTES_MAX {
+        return vec![(None, body)];
+    }
     let hits = std::mem::take(&mut body.rule_hits);
     let parts = std::mem::take(&mut body.parts);
     let mut bins = Bins { done: Vec::new(), open: Bin::default() };
@@ -27,6 +30,13 @@ pub(crate) fn split(mut body: EntryBody) -> Vec<(Option<Split>, EntryBody)> {
         ((of > 1).then_some(Split { part, of }), share)
     });
     split.collect()
+}
+
+/// More than the lists can need, found without encoding them.
+fn lists_bytes_at_most(body: &EntryBody) -> usize {
+    let hits = body.rule_hits.iter().map(|hit| hit.rule.len() + hit.action.len() + RULE_HIT_NUMBERS);
+    let parts = body.parts.iter().map(|part| part.topic.len() + PART_NUMBERS);
+    hits.chain(parts).sum()
 }
 
 #[derive(Default)]
@@ -68,6 +78,12 @@ fn clip(body: &mut EntryBody) {
         }
     }
 }
+
+/// Bytes of one rule hit beside its texts at most: their heads, its count, its array.
+const RULE_HIT_NUMBERS: usize = 1 + 3 + 3 + 9;
+
+/// Bytes of one part beside its topic at most: heads and keys, ids, offsets, sizes, producer, digest.
+const PART_NUMBERS: usize = 1 + 4 + 18 + 6 + 10 + 10 + 6 + 10 + 10 + 4 + 20 + 35;
 
 /// Bytes of the lists of one entry. What is beside them has four texts of [`super::TEXT_BYTES_MAX`] and less than 400 bytes of numbers,
 /// hashes and heads; the largest item has two texts, so each fits.
