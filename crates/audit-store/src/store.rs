@@ -98,7 +98,8 @@ impl Store {
         self.layout.head.clone()
     }
 
-    /// Closes and opens again; what to do after an append failed.
+    /// Closes and opens again; what to do after an append failed. The intents that come back now belong to sessions that may be alive:
+    /// these close them, or the next start does.
     ///
     /// # Errors
     /// As [`Store::open`].
