@@ -1,0 +1,114 @@
+//! Every command and every YAML document in the documentation, run.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use weir_testkit::WorkDir;
+
+/// The fenced blocks of one language in a Markdown file.
+fn blocks(markdown: &str, language: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut open: Option<String> = None;
+    for line in markdown.lines() {
+        match &mut open {
+            None if line == format!("```{language}") => open = Some(String::new()),
+            Some(block) if line == "```" => {
+                blocks.push(std::mem::take(block));
+                open = None;
+            }
+            Some(block) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            None => {}
+        }
+    }
+    blocks
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn weir(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_weir")).args(arguments).current_dir(directory).output().unwrap()
+}
+
+fn succeeds(directory: &Path, arguments: &[&str]) -> String {
+    let output = weir(directory, arguments);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "weir {}:\n{text}", arguments.join(" "));
+    text
+}
+
+#[test]
+fn the_policies_in_the_documentation_pass_their_own_tests() {
+    for document in ["README.md", "docs/policies.md"] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        let policies = blocks(&text, "yaml").into_iter().filter(|block| block.contains("access:")).collect::<Vec<_>>();
+        assert!(!policies.is_empty(), "{document} has no policy");
+        for policy in policies {
+            let directory = WorkDir::new().unwrap();
+            std::fs::write(directory.path().join("policy.yaml"), &policy).unwrap();
+            let told = succeeds(directory.path(), &["policy", "test", "policy.yaml"]);
+            assert!(told.contains("pass"), "{document}: {told}");
+            // The control: a policy that masks nothing does not pass tests that expect masks.
+            if policy.contains("fields:") {
+                let toothless =
+                    policy.replace("$.card.number", "$.absent.number").replace("$.card.cvc", "$.absent.cvc");
+                std::fs::write(directory.path().join("policy.yaml"), toothless).unwrap();
+                assert!(!weir(directory.path(), &["policy", "test", "policy.yaml"]).status.success(), "{document}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_configuration_is_accepted_and_its_commands_run() {
+    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let yaml = blocks(&text, "yaml");
+    let [configuration, policy] = yaml.as_slice() else { panic!("the README shows one configuration and one policy") };
+    let directory = WorkDir::new().unwrap();
+    std::fs::create_dir(directory.path().join("policies")).unwrap();
+    std::fs::write(directory.path().join("weir.yaml"), format!("{configuration}data_dir: data\n")).unwrap();
+    std::fs::write(directory.path().join("policies/orders.yaml"), policy).unwrap();
+    let commands = blocks(&text, "sh").join("");
+    let commands = commands
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter_map(|line| line.strip_prefix("weir "))
+        .collect::<Vec<_>>();
+    assert_eq!(commands.len(), 5, "the README's commands: {commands:?}");
+    for command in commands {
+        let arguments = command.split_whitespace().collect::<Vec<_>>();
+        match arguments.as_slice() {
+            // Needs ports of its own; every end-to-end test runs it. Its help must exist.
+            ["serve"] => drop(succeeds(directory.path(), &["serve", "--help"])),
+            // Nothing was recorded here yet, which is never success (3), and no error of usage (2).
+            ["audit", ..] => {
+                let code = weir(directory.path(), &arguments).status.code();
+                assert!(matches!(code, Some(3 | 4)), "weir {command}: {code:?}");
+            }
+            _ => drop(succeeds(directory.path(), &arguments)),
+        }
+    }
+}
+
+#[test]
+fn the_wrapper_commands_of_the_readme_exist() {
+    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let justfile = std::fs::read_to_string(root().join("justfile")).unwrap();
+    let tasks = blocks(&text, "sh").join("");
+    let tasks = tasks
+        .lines()
+        .filter_map(|line| line.strip_prefix("./justw "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect::<Vec<_>>();
+    assert_eq!(tasks, ["demo", "test"]);
+    for task in tasks {
+        let named = |line: &str| line.starts_with(&format!("{task}:")) || line.starts_with(&format!("{task} "));
+        assert!(justfile.lines().any(named), "justfile has no `{task}`");
+    }
+}
