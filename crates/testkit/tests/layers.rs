@@ -41,6 +41,14 @@ const FETCHES: [&str; 10] = [
 /// Crates that decompress; only the capped codecs may name them.
 const DECOMPRESSORS: [&str; 4] = ["flate2::", "lz4::", "snap::", "zstd_safe::"];
 
+/// Libraries that build values out of records: none of them on the record path.
+const BUILDS_VALUES: [&str; 5] =
+    ["kafka_protocol::records", "RecordBatchDecoder", "RecordBatchEncoder", "serde_json::", "serde_json;"];
+
+/// Where the record path is: everything in these folders but what reads policies and runs their tests.
+const RECORD_PATH: [&str; 4] = ["crates/protocol/src", "crates/policy/src", "crates/session/src", "proxy/src/gateway"];
+const READS_POLICIES: [&str; 2] = ["crates/policy/src/document", "crates/policy/src/testing"];
+
 #[test]
 fn core_crates_depend_on_nothing_that_does_io() {
     for (package, _) in SANS_IO {
@@ -83,6 +91,27 @@ fn only_the_capped_codecs_decompress() {
         }
     }
     assert!(inside > 0, "negative control");
+}
+
+#[test]
+fn no_library_that_builds_values_is_on_the_record_path() {
+    let reads_policies =
+        |file: &Path| READS_POLICIES.iter().any(|folder| file.with_extension("").starts_with(root().join(folder)));
+    let mut elsewhere = 0;
+    for folder in RECORD_PATH {
+        for file in sources(&root().join(folder)) {
+            let lines = said(&file, &BUILDS_VALUES);
+            if reads_policies(&file) {
+                elsewhere += lines.len();
+            } else {
+                assert_eq!(lines, Vec::<String>::new());
+            }
+        }
+    }
+    assert!(elsewhere > 0, "negative control");
+    let compared: Vec<String> =
+        sources(&root().join("benches/src")).iter().flat_map(|file| said(file, &BUILDS_VALUES)).collect();
+    assert!(compared.iter().any(|line| line.contains("RecordBatchDecoder")), "negative control");
 }
 
 fn root() -> PathBuf {
