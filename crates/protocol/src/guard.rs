@@ -21,6 +21,7 @@ mod check;
 mod duplicates;
 mod fault;
 pub mod limits;
+mod quirks;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -116,7 +117,10 @@ pub fn check_request(frame: &[u8]) -> Result<Request, GuardError> {
     let (client_id_field, client_id) = walk.client_id().map_err(|failure| failure.of("RequestHeader"))?;
     walk.header_tags().map_err(|failure| failure.of("RequestHeader"))?;
     let body = walk.at();
+    let stray = quirks::stray_tail(api, version, frame, body);
+    let mut walk = Walk::new(frame.get(..stray.start).unwrap_or(frame), body, version, flexible, &mut check);
     walk.body(schemas.request.fields).map_err(|failure| failure.of(schemas.request.name))?;
+    check.cut_tail(stray);
     Ok(Request {
         api,
         version,

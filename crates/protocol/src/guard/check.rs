@@ -50,6 +50,13 @@ impl<'a> Check<'a> {
         self.cleaning
     }
 
+    /// Takes out what stands behind the message.
+    pub(crate) fn cut_tail(&mut self, tail: Range<usize>) {
+        if !tail.is_empty() {
+            self.take_out(tail);
+        }
+    }
+
     fn take_out(&mut self, range: Range<usize>) {
         self.removed = self.removed.saturating_add(range.len());
         self.cleaning.remove(range);
