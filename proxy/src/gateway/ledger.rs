@@ -3,31 +3,41 @@
 //! It takes what is queued, dwells a moment where the [`Dwell`] rule says that more is due, commits with one sync, and hands each
 //! receipt to the connection whose ticket it carries. When a write fails everything is unrecorded until the store was opened
 //! again and has shown where it stands.
+//!
+//! ```text
+//! connections ──Order──► queue ──► Batch ──► Book ──► Committer ──► Store      receipts ──► each connection's inbox
+//!                                              └────► HeadKeeper ──► audit/head, once a second
+//! ```
+
+mod book;
+mod head;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, TrySendError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use weir_audit::{
-    Commit, Committed, Committer, ConnectionId, Decision, Dwell, EntryBody, EventId, IntentRow, Kind, Merger, Outcome,
-    PrincipalKind, PrincipalRef, Ticket,
+    BATCH_ENTRIES_MAX, Commit, Decision, Dwell, EntryBody, EventId, IntentRow, Kind, Merger, Outcome, PrincipalKind,
+    PrincipalRef, Receipt, Ticket,
 };
-use weir_audit_store::{HeadFile, Opened, Store, StoreError};
+use weir_audit_store::{Opened, Store};
 
+use self::book::{Book, Look, Reopening, Written};
+use self::head::{HEAD_EVERY, HeadKeeper};
 use super::clock::Clock;
 use super::connection::{Inbox, Message};
 use super::telemetry::Metrics;
 
 /// Commits that may be queued, of all connections together; beyond it they are refused as unrecorded.
 const COMMITS_QUEUED_MAX: usize = 65_536;
-/// How often the head file beside the database is written (L4).
-const HEAD_EVERY: Duration = Duration::from_secs(1);
-/// Pause before the store is opened again after a failed write.
-const REOPEN_PAUSE: Duration = Duration::from_millis(250);
-/// The connection id of weir's own entries; clients begin at 1.
-const OWN: ConnectionId = ConnectionId(0);
+/// Pause before a log that cannot be written is opened again.
+const REOPEN_PAUSE: Duration = Duration::from_millis(500);
+/// How many failures to open it again share one log line.
+const REOPEN_FAILURES_PER_LINE: u32 = 20;
 
 enum Order {
     Commit { ticket: Ticket, commit: Box<Commit>, inbox: Inbox },
@@ -39,6 +49,8 @@ enum Order {
 #[derive(Clone)]
 pub(crate) struct Ledger {
     orders: mpsc::SyncSender<Order>,
+    /// Entries that found the queue full.
+    turned_away: Arc<AtomicU64>,
     metrics: Arc<Metrics>,
 }
 
@@ -50,50 +62,68 @@ pub(crate) struct LedgerThread {
 impl Ledger {
     /// Starts the thread on an opened store: records the start, and what a crash left open.
     pub(crate) fn start(
-        store: Store,
-        opened: Opened,
+        (store, opened): (Store, Opened),
+        data_dir: PathBuf,
         metrics: Arc<Metrics>,
         seed: [u8; 32],
     ) -> std::io::Result<(Self, LedgerThread)> {
         let (orders, queue) = mpsc::sync_channel(COMMITS_QUEUED_MAX);
-        let head_file = store.head_file();
+        let turned_away = Arc::new(AtomicU64::new(0));
+        let head = HeadKeeper::start(store.head_file())?;
         let writer = Writer {
-            committer: Some(Committer::open(store, opened.chain)),
+            book: Book::new(store, opened.chain, move || match Store::open(&data_dir) {
+                Ok((store, opened)) => Reopening::Open(store, opened.chain, opened.in_doubt),
+                Err(error) if error.is_damage() => Reopening::Never(error.to_string()),
+                Err(error) => Reopening::Later(error.to_string()),
+            }),
+            head,
             queue,
             dwell: Dwell::new(),
             merger: Merger::new(),
             own: OwnIds { seed, next: 0 },
-            head_file,
+            turned_away: Arc::clone(&turned_away),
             metrics: Arc::clone(&metrics),
             started: Instant::now(),
+            reopen_at: Instant::now(),
+            reopen_failures: 0,
+            #[cfg(feature = "sabotage")]
+            lag: lag(),
         };
         let in_doubt = opened.in_doubt;
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run(&in_doubt))?;
-        Ok((Self { orders, metrics }, LedgerThread { thread }))
+        Ok((Self { orders, turned_away, metrics }, LedgerThread { thread }))
     }
 
     /// Queues a commit; false when the queue is full, which is the same as unrecorded.
     pub(crate) fn submit(&self, ticket: Ticket, commit: Commit, inbox: Inbox) -> bool {
         self.metrics.audit_queue.inc();
-        match self.orders.try_send(Order::Commit { ticket, commit: Box::new(commit), inbox }) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.metrics.audit_queue.dec();
-                false
-            }
+        let order = Order::Commit { ticket, commit: Box::new(commit), inbox };
+        let Err(TrySendError::Full(refused) | TrySendError::Disconnected(refused)) = self.orders.try_send(order) else {
+            return true;
+        };
+        self.metrics.audit_queue.dec();
+        self.metrics.audit_unrecorded.inc();
+        if let Order::Commit { commit, .. } = refused
+            && matches!(*commit, Commit::Entry { .. })
+        {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
         }
+        false
     }
 
     /// Queues a refusal to be merged with its like. A flood of them is cut at the queue: the refusals themselves stand.
     pub(crate) fn refusal(&self, entry: EntryBody, resource: Option<String>) {
         if self.orders.try_send(Order::Refusal { entry: Box::new(entry), resource }).is_err() {
             self.metrics.refusals_unrecorded.inc();
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Asks the thread to write what is queued, the end, and its head file.
+    /// Asks the thread to write what is queued, the end, and its head file; returns when it has.
     pub(crate) fn stop(&self, thread: LedgerThread) {
-        if self.orders.send(Order::Stop).is_ok() && thread.thread.join().is_err() {
+        // Without a thread to take it there is nothing to wait for but its end.
+        let _taken = self.orders.send(Order::Stop);
+        if thread.thread.join().is_err() {
             tracing::error!(event = "audit.thread_panicked");
         }
     }
@@ -105,11 +135,6 @@ struct OwnIds {
 }
 
 impl OwnIds {
-    fn ticket(&mut self) -> Ticket {
-        self.next += 1;
-        Ticket::new(OWN, self.next)
-    }
-
     fn event(&mut self) -> EventId {
         self.next += 1;
         let mut random = [0; 10];
@@ -121,14 +146,20 @@ impl OwnIds {
 }
 
 struct Writer {
-    committer: Option<Committer<Store>>,
+    book: Book<Store>,
+    head: HeadKeeper,
     queue: mpsc::Receiver<Order>,
     dwell: Dwell,
     merger: Merger,
     own: OwnIds,
-    head_file: HeadFile,
+    turned_away: Arc<AtomicU64>,
     metrics: Arc<Metrics>,
     started: Instant,
+    reopen_at: Instant,
+    reopen_failures: u32,
+    /// How much later than due everything becomes durable.
+    #[cfg(feature = "sabotage")]
+    lag: Duration,
 }
 
 /// What is about to be committed.
@@ -141,67 +172,89 @@ struct Batch {
 
 impl Writer {
     fn run(mut self, in_doubt: &[IntentRow]) {
-        let boot = self.own_entry(Kind::Boot, format!("weir {}", env!("CARGO_PKG_VERSION")));
-        self.commit_own(boot, Vec::new());
-        for intent in in_doubt {
-            let recovered = intent.recovered(Clock::wall_ns());
-            self.commit_own(recovered, vec![intent.id]);
+        self.begin(in_doubt);
+        let mut batch = Batch::default();
+        loop {
+            // The first time around there is nothing but the start itself: it is on record before anything else is.
+            batch = self.commit(batch);
+            let book = &self.book;
+            self.head.offer(|| book.head_note());
+            if batch.stop && batch.queued.is_empty() {
+                return self.end();
+            }
+            self.collect(&mut batch);
         }
+    }
+
+    fn begin(&mut self, in_doubt: &[IntentRow]) {
+        let mut reason = format!("weir {}", env!("CARGO_PKG_VERSION"));
         if !in_doubt.is_empty() {
+            reason = format!("{reason}; requests in doubt: {}", in_doubt.len());
             tracing::warn!(
                 event = "audit.recovered",
                 intents = in_doubt.len(),
                 hint = "weir ended with these requests open; whether they were stored is unknown"
             );
         }
-        let mut head_due = Instant::now();
-        loop {
-            if head_due <= Instant::now() {
-                self.sync_head();
-                head_due = Instant::now() + HEAD_EVERY;
-            }
-            let batch = self.collect(head_due);
-            let stop = batch.stop;
-            self.commit(batch);
-            if stop {
-                break;
-            }
+        let boot = self.own_entry(Kind::Boot, reason);
+        self.book.owe(boot, Vec::new());
+        for intent in in_doubt {
+            self.book.owe(intent.recovered(Clock::wall_ns()), vec![intent.id]);
         }
+    }
+
+    fn end(mut self) {
         for entry in self.merger.flush() {
-            self.commit_own(entry, Vec::new());
+            self.book.owe(entry, Vec::new());
         }
+        self.note_turned_away();
         let shutdown = self.own_entry(Kind::Shutdown, "in order".to_owned());
-        self.commit_own(shutdown, Vec::new());
-        self.sync_head();
+        self.book.owe(shutdown, Vec::new());
+        self.reopen_at = Instant::now();
+        self.commit(Batch::default());
+        if self.book.owed() > 0 {
+            tracing::error!(event = "audit.end_unrecorded", entries = self.book.owed());
+        }
+        self.head.finish(self.book.head_note());
     }
 
     /// Waits for the first order, takes what is queued, and dwells for what is due.
-    fn collect(&mut self, until: Instant) -> Batch {
-        let mut batch = Batch::default();
-        match self.queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(order) => self.take(order, &mut batch),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => batch.stop = true,
+    fn collect(&mut self, batch: &mut Batch) {
+        if batch.queued.is_empty() && !batch.stop {
+            match self.queue.recv_timeout(self.patience()) {
+                Ok(order) => self.take(order, batch),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => batch.stop = true,
+            }
         }
-        loop {
-            while batch.queued.len() < weir_audit::BATCH_ENTRIES_MAX
-                && let Ok(order) = self.queue.try_recv()
-            {
-                self.take(order, &mut batch);
-            }
-            if batch.queued.is_empty() || batch.stop || batch.queued.len() >= weir_audit::BATCH_ENTRIES_MAX {
-                break;
-            }
+        self.take_queued(batch);
+        while !batch.queued.is_empty() && !batch.stop && batch.queued.len() < BATCH_ENTRIES_MAX {
             let Some(wait) = self.dwell.wait(self.started.elapsed()) else { break };
             match self.queue.recv_timeout(wait) {
-                Ok(order) => self.take(order, &mut batch),
+                Ok(order) => self.take(order, batch),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
         for entry in self.merger.poll(Clock::wall_ns()) {
-            batch.queued.push((self.own.ticket(), Commit::Entry { entry, closes: Vec::new() }));
+            self.book.owe(entry, Vec::new());
         }
-        batch
+        self.note_turned_away();
+    }
+
+    /// How long to wait for an order when nothing is queued.
+    fn patience(&self) -> Duration {
+        if self.book.is_down() { self.reopen_at.saturating_duration_since(Instant::now()) } else { HEAD_EVERY }
+    }
+
+    /// Takes what is queued now; not more than a batch of it, so that a flood of refusals, which fill no batch, ends too.
+    fn take_queued(&mut self, batch: &mut Batch) {
+        for _ in 0..BATCH_ENTRIES_MAX {
+            if batch.queued.len() >= BATCH_ENTRIES_MAX {
+                break;
+            }
+            let Ok(order) = self.queue.try_recv() else { break };
+            self.take(order, batch);
+        }
     }
 
     fn take(&mut self, order: Order, batch: &mut Batch) {
@@ -217,34 +270,41 @@ impl Writer {
                 if entry.principal.is_none() {
                     self.merger.before_login(*entry, now);
                 } else if let Some(entry) = self.merger.after_login(*entry, resource.as_deref().unwrap_or(""), now) {
-                    batch.queued.push((self.own.ticket(), Commit::Entry { entry, closes: Vec::new() }));
+                    self.book.owe(entry, Vec::new());
                 }
             }
             Order::Stop => batch.stop = true,
         }
     }
 
-    fn commit(&mut self, batch: Batch) {
-        if batch.queued.is_empty() {
-            return;
+    /// Commits a batch, tells each connection, and gives back what was queued meanwhile.
+    fn commit(&mut self, batch: Batch) -> Batch {
+        self.reopen_if_due();
+        let Batch { queued, mut inboxes, stop } = batch;
+        let mut next = Batch { stop, ..Batch::default() };
+        if queued.is_empty() && self.book.owed() == 0 {
+            return next;
         }
-        let Batch { queued, mut inboxes, .. } = batch;
-        self.reopen_if_poisoned();
+        #[cfg(feature = "sabotage")]
+        std::thread::sleep(self.lag);
+        let was_up = self.book.head_note().is_some();
         let began = Instant::now();
-        let Committed { receipts, unrecorded } = match &mut self.committer {
-            Some(committer) => committer.commit(queued),
-            None => {
-                Committed { receipts: Vec::new(), unrecorded: queued.into_iter().map(|(ticket, _)| ticket).collect() }
-            }
-        };
+        let Written { receipts, unrecorded, failure } = self.book.commit(queued);
         let took = began.elapsed();
-        self.metrics.audit_commit_seconds.observe(took.as_secs_f64());
-        self.metrics.audit_commits.inc_by(u64::try_from(receipts.len()).unwrap_or(u64::MAX));
-        self.dwell.released(receipts.iter().map(weir_audit::Receipt::ticket), took, self.started.elapsed());
-        if !unrecorded.is_empty() {
-            self.metrics.audit_unrecorded.inc_by(u64::try_from(unrecorded.len()).unwrap_or(u64::MAX));
-            self.report_failure();
+        if was_up {
+            self.metrics.audit_commit_seconds.observe(took.as_secs_f64());
         }
+        self.metrics.audit_commits.inc_by(u64::try_from(receipts.len()).unwrap_or(u64::MAX));
+        self.metrics.audit_unrecorded.inc_by(u64::try_from(unrecorded.len()).unwrap_or(u64::MAX));
+        if let Some(error) = failure {
+            self.metrics.audit_up.set(0);
+            self.reopen_at = Instant::now() + REOPEN_PAUSE;
+            tracing::error!(event = "audit.write_failed", error = %error,
+                hint = "writes are refused and reads withheld until the log can be written again");
+        }
+        // What arrived during the commit is nobody's answer to it.
+        self.take_queued(&mut next);
+        self.dwell.released(receipts.iter().map(Receipt::ticket), took, self.started.elapsed());
         for receipt in receipts {
             if let Some(inbox) = inboxes.remove(&receipt.ticket()) {
                 inbox.send(Message::Receipt(receipt));
@@ -255,39 +315,50 @@ impl Writer {
                 inbox.send(Message::Unrecorded(ticket));
             }
         }
-    }
-
-    fn report_failure(&mut self) {
-        self.metrics.audit_up.set(0);
-        let Some(committer) = &mut self.committer else { return };
-        if let Some(error) = committer.take_error() {
-            tracing::error!(event = "audit.write_failed", error = %error,
-                hint = "writes are refused and reads withheld until the log can be written again");
-        } else if let Some(fault) = committer.fault() {
-            tracing::error!(event = "audit.batch_fault", fault = ?fault, hint = "a batch failed its own check before it was written");
-        }
+        next
     }
 
     /// After a failed write the position is unknown: nothing is numbered before the store was read again.
-    fn reopen_if_poisoned(&mut self) {
-        let poisoned = self.committer.as_ref().is_some_and(Committer::is_poisoned);
-        if !poisoned {
+    fn reopen_if_due(&mut self) {
+        if !self.book.is_down() || Instant::now() < self.reopen_at {
             return;
         }
-        std::thread::sleep(REOPEN_PAUSE);
-        let Some(committer) = self.committer.take() else { return };
-        match committer.into_sink().reopen() {
-            Ok((store, opened)) => {
-                tracing::info!(event = "audit.reopened", size = opened.chain.head.size());
+        self.head.settle();
+        match self.book.reopen(Clock::wall_ns()) {
+            Look::Up { size, disowned } => {
+                tracing::info!(event = "audit.reopened", size, disowned);
                 self.metrics.audit_up.set(1);
-                self.committer = Some(Committer::open(store, opened.chain));
+                self.reopen_failures = 0;
+                let lost = self.book.take_lost();
+                if lost > 0 {
+                    self.gap(lost, "the log could not be written; what a client waits for is written again");
+                }
             }
-            Err(error) => self.give_up(&error),
+            Look::Down(error) => {
+                if self.reopen_failures.is_multiple_of(REOPEN_FAILURES_PER_LINE) {
+                    tracing::error!(event = "audit.reopen_failed", error = %error, again_in = ?REOPEN_PAUSE);
+                }
+                self.reopen_failures = self.reopen_failures.saturating_add(1);
+                self.reopen_at = Instant::now() + REOPEN_PAUSE;
+            }
+            Look::Ended(error) => {
+                tracing::error!(event = "audit.damaged", error = %error, hint = "nothing is served until weir is restarted");
+            }
         }
     }
 
-    fn give_up(&mut self, error: &StoreError) {
-        tracing::error!(event = "audit.reopen_failed", error = %error, hint = "nothing is served until weir is restarted");
+    fn note_turned_away(&mut self) {
+        let turned_away = self.turned_away.swap(0, Ordering::Relaxed);
+        if turned_away > 0 {
+            self.gap(turned_away, "more came than the log could take; what a client waits for is written again");
+        }
+    }
+
+    /// Says how many events may be missing in the log, at most.
+    fn gap(&mut self, events: u64, reason: &str) {
+        let mut gap = self.own_entry(Kind::Gap, reason.to_owned());
+        gap.count = events;
+        self.book.owe(gap, Vec::new());
     }
 
     fn own_entry(&mut self, kind: Kind, reason: String) -> EntryBody {
@@ -298,24 +369,11 @@ impl Writer {
         entry.reason = Some(reason);
         entry
     }
+}
 
-    fn commit_own(&mut self, entry: EntryBody, closes: Vec<weir_audit::IntentId>) {
-        let ticket = self.own.ticket();
-        self.commit(Batch {
-            queued: vec![(ticket, Commit::Entry { entry, closes })],
-            inboxes: HashMap::new(),
-            stop: false,
-        });
-    }
-
-    /// The head file says, beside the database, how long the log must be (L4).
-    fn sync_head(&mut self) {
-        let Some(committer) = &mut self.committer else { return };
-        if committer.is_poisoned() {
-            return;
-        }
-        if let Err(error) = committer.sink_mut().sync_head() {
-            tracing::error!(event = "audit.head_failed", path = %self.head_file.path().display(), error = %error);
-        }
-    }
+/// The lag that a negative control asks for.
+#[cfg(feature = "sabotage")]
+fn lag() -> Duration {
+    let asked = std::env::var("WEIR_SABOTAGE_LAG_MS").ok().and_then(|text| text.parse().ok());
+    Duration::from_millis(asked.unwrap_or(0))
 }

@@ -76,7 +76,7 @@ pub fn serve(config: Config, policy: PolicySet, out: &mut impl Write) -> Result<
     getrandom::fill(&mut seed).map_err(ServeError::Random)?;
     let context = context(&config, policy, &opened)?;
     let banner = banner(&config, &context, &opened, threads);
-    let (ledger, thread) = Ledger::start(store, opened, Arc::clone(&metrics), seed)?;
+    let (ledger, thread) = Ledger::start((store, opened), config.data_dir.clone(), Arc::clone(&metrics), seed)?;
     let result = runtime.block_on(run(&config, context, ledger.clone(), metrics, threads, banner, out));
     // Connections are gone: what is left in the queue is written, then the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
