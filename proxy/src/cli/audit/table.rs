@@ -74,8 +74,16 @@ fn topics(entry: &Entry) -> String {
     list(names.iter().map(|name| plain(name)))
 }
 
+/// Each rule once, however many actions of it took part; the actions are in the JSON.
 fn rules(entry: &Entry) -> String {
-    list(entry.body.rule_hits.iter().map(|hit| format!("{} ×{}", plain(&hit.rule), hit.count)))
+    let mut rules: Vec<(&str, u64)> = Vec::new();
+    for hit in &entry.body.rule_hits {
+        match rules.iter_mut().find(|(rule, _)| *rule == hit.rule) {
+            Some((_, count)) => *count = count.saturating_add(hit.count),
+            None => rules.push((&hit.rule, hit.count)),
+        }
+    }
+    list(rules.into_iter().map(|(rule, count)| format!("{} ×{count}", plain(rule))))
 }
 
 /// The first of some names, `-` for none.

@@ -44,6 +44,7 @@ fn body(seq: u64) -> EntryBody {
     let at = START + seq * 60_000_000_000;
     let bare = EntryBody::new(Kind::Boot, EventId::new(at / 1_000_000, [0; 10]), at);
     let principal = |id: &str| Some(PrincipalRef { kind: PrincipalKind::Oauthbearer, id: id.to_owned() });
+    let hit = |action: &str, count| RuleHit { rule: "card-numbers".into(), action: action.into(), count };
     let part = |topic: &str, records| Part {
         topic: topic.to_owned(),
         topic_id: None,
@@ -79,7 +80,7 @@ fn body(seq: u64) -> EntryBody {
             api: Some((0, 9)),
             decision: Decision::Mask,
             outcome: Outcome::Stored,
-            rule_hits: vec![RuleHit { rule: "card-numbers".into(), action: "mask".into(), count: 2 }],
+            rule_hits: vec![hit("mask", 2), hit("failure-redact", 3)],
             parts: vec![part("payments.eu", 1)],
             ..bare
         },
@@ -121,7 +122,7 @@ fn query_prints_a_table_and_says_what_it_covers() {
 SEQ  TIME                  PRINCIPAL            ACTION         TOPIC                RECORDS  DECISION           RULES
   0  2025-10-09T08:53:20Z  -                    boot           -                          -  -                  -
   1  2025-10-09T08:54:20Z  -                    auth_fail ×17  -                          -  refused (expired)  -
-  2  2025-10-09T08:55:20Z  checkout             produce        payments.eu                1  masked             card-numbers ×2
+  2  2025-10-09T08:55:20Z  checkout             produce        payments.eu                1  masked             card-numbers ×5
   3  2025-10-09T08:56:20Z  analytics\\u{1b}[2J  fetch          payments.eu, orders       10  passed             -
 ";
     let squeeze =
