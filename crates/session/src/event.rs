@@ -1,6 +1,7 @@
 //! What a session tells the world beside bytes: for logs, metrics and the merged refusals. No event carries a byte of a record
 //! or a token.
 
+use std::fmt;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -29,7 +30,7 @@ pub enum Event {
     },
     /// A refusal that nothing waits for; the caller merges it with its like and records it.
     Refused {
-        /// Which API it was; `None` when it was not known yet.
+        /// Which API it was; `None` for a login, for one that weir does not serve, and for a request that cannot be read.
         api: Option<ApiKey>,
         /// The Kafka error code that the client got; 0 when it was cut without one.
         code: i16,
@@ -81,6 +82,14 @@ pub enum CloseReason {
     /// The client closed its side.
     #[error("the client closed the connection")]
     ClientGone,
+    /// The client closed its side in the middle of a frame, which is dropped.
+    #[error("the client closed the connection {have} bytes into a frame {}", FrameSize(*announced))]
+    FrameCut {
+        /// Bytes of it that came, its size included.
+        have: usize,
+        /// Bytes that were announced; `None` when not even its size had come.
+        announced: Option<usize>,
+    },
     /// The broker closed, or could not be reached.
     #[error("the broker is not reachable: {detail}")]
     BrokerDown {
@@ -97,13 +106,13 @@ pub enum CloseReason {
     #[error("the broker's answer cannot be read: {0}")]
     BrokerMalformed(String),
     /// A request before login that is not part of the login.
-    #[error("a request (API key {api_key}) before login")]
+    #[error("{} before login", ApiName(*api_key))]
     NotLoggedIn {
         /// The API code of the request.
         api_key: i16,
     },
     /// An API or version that weir does not serve and whose schema has no place for the error.
-    #[error("API key {api_key} version {api_version} is not served")]
+    #[error("{} version {api_version} is not served", ApiName(*api_key))]
     NotServed {
         /// The API code.
         api_key: i16,
@@ -147,6 +156,7 @@ impl CloseReason {
     pub fn code(&self) -> &'static str {
         match self {
             Self::ClientGone => "client_gone",
+            Self::FrameCut { .. } => "frame_cut",
             Self::BrokerDown { .. } => "broker_down",
             Self::Frame(_) => "bad_frame",
             Self::Malformed(_) => "malformed_request",
@@ -163,6 +173,29 @@ impl CloseReason {
             Self::InspectionFailed => "inspection_failed",
             Self::SilentRequestRefused => "silent_request_refused",
             Self::Drained => "drained",
+        }
+    }
+}
+
+/// An API as a person knows it; one that weir does not serve by its key.
+struct ApiName(i16);
+
+impl fmt::Display for ApiName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match ApiKey::from_code(self.0) {
+            Some(api) => f.write_str(api.name()),
+            None => write!(f, "API key {}", self.0),
+        }
+    }
+}
+
+struct FrameSize(Option<usize>);
+
+impl fmt::Display for FrameSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(bytes) => write!(f, "of {bytes} bytes"),
+            None => f.write_str("of an unknown size"),
         }
     }
 }

@@ -105,6 +105,11 @@ impl PendingQueue {
         self.slots.is_empty()
     }
 
+    /// Whether the connection ends with the newest request: nothing behind it is looked at.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.slots.back().is_some_and(|slot| slot.last)
+    }
+
     /// Adds a slot behind all others, and returns its serial number.
     pub(crate) fn push(&mut self, mut slot: Slot) -> u64 {
         let serial = self.next_serial;

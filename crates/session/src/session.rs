@@ -166,8 +166,8 @@ impl Session {
             return;
         }
         self.client.push(bytes);
+        self.deadlines.client_sent(now);
         self.read_client_frames(now);
-        self.deadlines.client_sent(self.has_open_frame(), now);
         self.advance(now);
     }
 
@@ -227,7 +227,12 @@ impl Session {
 
     /// The client closed its side or its socket failed.
     pub fn handle_client_gone(&mut self, now: Now) {
-        self.close(CloseReason::ClientGone, now);
+        let have = self.client.buffered();
+        let announced = (have >= SIZE_PREFIX_BYTES)
+            .then(|| have.saturating_add(self.client.missing()).saturating_sub(SIZE_PREFIX_BYTES));
+        let reason =
+            if self.has_open_frame() { CloseReason::FrameCut { have, announced } } else { CloseReason::ClientGone };
+        self.close(reason, now);
     }
 
     /// weir is stopping: the client is cut once it has no request open, or at once with `force`.
@@ -361,7 +366,7 @@ impl Session {
     }
 
     /// Whether a frame has begun to arrive and is not whole. Whole frames that wait for their turn are not open.
-    fn has_open_frame(&self) -> bool {
+    pub(super) fn has_open_frame(&self) -> bool {
         self.client.missing() > 0 || (1..SIZE_PREFIX_BYTES).contains(&self.client.buffered())
     }
 
@@ -379,7 +384,7 @@ impl Session {
         if self.closing {
             return;
         }
-        self.note_failed_login(&reason, now);
+        self.note_refused_close(&reason, now);
         self.events.push_back(Event::Closing { reason });
         self.finish(now);
     }

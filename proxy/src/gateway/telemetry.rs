@@ -8,6 +8,7 @@ use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
+use weir_audit::Kind;
 use weir_session::{CloseReason, Event};
 
 use super::connection::is_ordinary;
@@ -36,6 +37,9 @@ pub(crate) struct Metrics {
     pub(crate) brokers_hidden: IntGauge,
     pub(crate) memory_held: IntGauge,
 }
+
+/// In the place of an API that weir does not serve, or could not read.
+const API_OTHER: &str = "other";
 
 /// Upper bounds in seconds: from a tenth of a millisecond, where weir itself lives, to a long poll.
 const LATENCY_BUCKETS: [f64; 14] =
@@ -150,15 +154,17 @@ impl Telemetry {
                 let lifetime = lifetime.map_or(0, |lifetime| lifetime.as_secs());
                 tracing::info!(event = "login.ok", listener, peer = %peer, principal, lifetime_seconds = lifetime);
             }
-            Event::Refused { api: None, reason, .. } => {
+            Event::Refused { reason, entry, .. } if entry.kind == Kind::AuthFail => {
                 self.metrics.logins.with_label_values(&[listener, "refused"]).inc();
                 tracing::warn!(event = "login.refused", listener, peer = %peer, reason);
             }
-            Event::Refused { api: Some(api), code, reason, resource, entry } => {
-                self.metrics.refusals.with_label_values(&[api.name(), &code.to_string()]).inc();
+            Event::Refused { api, code, reason, resource, entry } => {
+                let api = api.map_or(API_OTHER, weir_protocol::ApiKey::name);
+                self.metrics.refusals.with_label_values(&[api, &code.to_string()]).inc();
                 let resource = resource.as_deref().unwrap_or("-");
-                tracing::warn!(event = "request.refused", listener, peer = %peer, principal, api = api.name(), code, reason,
-                    resource, event_id = %entry.event_id);
+                let (api_key, api_version) = entry.api.unzip();
+                tracing::warn!(event = "request.refused", listener, peer = %peer, principal, api, api_key, api_version,
+                    code, reason, resource, event_id = %entry.event_id);
             }
             Event::RecordsRefused { api, topic, partition, rule, records, event_id } => {
                 self.metrics.records_refused.with_label_values(&[api.name()]).inc_by(*records);

@@ -32,15 +32,14 @@ impl Deadlines {
         }
     }
 
-    /// Bytes came. `partial`: a frame is open.
-    pub(super) fn client_sent(&mut self, partial: bool, now: Now) {
+    /// Bytes came.
+    pub(super) fn client_sent(&mut self, now: Now) {
         self.idle = Some(now.monotonic);
-        match (partial, self.body) {
-            (false, _) => self.body = None,
-            (true, None) => self.body = Some(now.monotonic),
-            // The clock of an open frame is not set back by its own trickle.
-            (true, Some(_)) => {}
-        }
+    }
+
+    /// Every whole frame was taken. `partial`: one is open behind them, whose clock its own trickle does not set back.
+    pub(super) fn frames_taken(&mut self, partial: bool, now: Now) {
+        self.body = if partial { self.body.or(Some(now.monotonic)) } else { None };
     }
 
     /// A reply left. `was_full`: the client was not read until now, so what it had begun to send gets its time anew.

@@ -17,6 +17,7 @@ use crate::api::{
 };
 use crate::caller::{Caller, principal_ref};
 use crate::cleared::{Cleared, Held, NoEntry};
+use crate::context::DoorAuth;
 use crate::event::{CloseReason, Event};
 use crate::job::Job;
 use crate::pending::{Otherwise, ReplyStage, RequestStage, Slot, Totals};
@@ -33,7 +34,10 @@ const OWN_API_VERSIONS: i16 = 3;
 impl Session {
     /// Takes whole frames off the client's bytes, as many as may be in flight.
     pub(super) fn read_client_frames(&mut self, now: Now) {
-        while !self.closing && self.pending.len() < self.context.limits.inflight_requests_max {
+        while !self.closing
+            && !self.pending.is_ending()
+            && self.pending.len() < self.context.limits.inflight_requests_max
+        {
             let limits = &self.context.limits;
             let frame_bytes_max = match self.login {
                 Login::Fresh | Login::Handshaken => limits.frame_bytes_max_before_login,
@@ -44,7 +48,7 @@ impl Session {
                     self.deadlines.frame_arrived();
                     self.take_request(frame, now);
                 }
-                Ok(None) => return,
+                Ok(None) => return self.deadlines.frames_taken(self.has_open_frame(), now),
                 Err(error) => self.close(CloseReason::Frame(error), now),
             }
         }
@@ -119,8 +123,14 @@ impl Session {
             retry_at: None,
         });
         if !api_versions {
-            let note = Note { code: Code::UnsupportedVersion, reason: "not_served", resource: None };
-            self.note_refusal(None, (prefix.api_key, prefix.api_version), None, note, now);
+            let reason = "not_served";
+            match self.caller().cloned() {
+                None => self.refused_login(reason, now),
+                Some(caller) => {
+                    let note = Note { code: Code::UnsupportedVersion, reason, resource: None };
+                    self.note_refusal(&caller, (prefix.api_key, prefix.api_version), None, note, now);
+                }
+            }
         }
         self.answer_locally(serial, answer, NoEntry::Refusal);
     }
@@ -199,7 +209,7 @@ impl Session {
         let mut notes = Notes::new();
         let action = self.decide(&caller, incoming, &mut notes, now);
         for note in notes {
-            self.note_refusal(Some(&caller), (call.0.code(), call.1), client_id.as_deref(), note, now);
+            self.note_refusal(&caller, (call.0.code(), call.1), client_id.as_deref(), note, now);
         }
         self.act(serial, action, now);
     }
@@ -303,6 +313,13 @@ impl Session {
             Login::Fresh | Login::Handshaken if accepted => self.login = Login::Handshaken,
             Login::Fresh | Login::Handshaken => {}
         }
+        if !accepted {
+            let reason = match &self.door.auth {
+                DoorAuth::Oauthbearer => "unsupported_mechanism",
+                DoorAuth::Anonymous { .. } => "no_login_here",
+            };
+            self.refused_login(reason, now);
+        }
         self.act(serial, action, now);
     }
 
@@ -313,7 +330,8 @@ impl Session {
             Login::Fresh | Login::LoggedIn { again: false, .. } => {
                 let answer = sasl::out_of_order(incoming);
                 self.act(serial, answer, now);
-                return self.end_with(serial, "authenticate_before_handshake", now);
+                self.refused_login("out_of_order", now);
+                return self.end_with(serial, "SaslAuthenticate before SaslHandshake");
             }
         };
         match sasl::authenticate(&self.context.identity, incoming, before.as_deref(), now) {
@@ -322,13 +340,13 @@ impl Session {
                 let answer = sasl::refusal(incoming, &refused.message);
                 self.act(serial, answer, now);
                 self.refused_login(refused.reason, now);
-                self.end_with(serial, &refused.message, now);
+                self.end_with(serial, &refused.message);
             }
         }
     }
 
     /// The connection ends once the slot's reply is written.
-    fn end_with(&mut self, serial: u64, message: &str, _now: Now) {
+    fn end_with(&mut self, serial: u64, message: &str) {
         self.events.push_back(Event::Closing { reason: CloseReason::LoginFailed(message.to_owned()) });
         if let Some(slot) = self.pending.get_mut(serial) {
             slot.last = true;
@@ -418,14 +436,14 @@ impl Session {
 
     fn note_refusal(
         &mut self,
-        caller: Option<&Caller>,
+        caller: &Caller,
         (key, version): (i16, i16),
         client_id: Option<&str>,
         note: Note,
         now: Now,
     ) {
         let mut entry = self.identity.entry(Kind::Block, self.ids.next(now), now);
-        entry.principal = caller.map(|caller| principal_ref(&caller.principal));
+        entry.principal = Some(principal_ref(&caller.principal));
         entry.api = Some((key, version));
         entry.decision = weir_audit::Decision::Refuse;
         entry.outcome = Outcome::Refused { code: note.code.code() };
@@ -446,8 +464,15 @@ impl Session {
         });
     }
 
-    /// A connection that ends before login because of what the client did counts as a failed login.
-    pub(super) fn note_failed_login(&mut self, reason: &CloseReason, now: Now) {
+    fn caller(&self) -> Option<&Caller> {
+        match &self.login {
+            Login::LoggedIn { caller, .. } => Some(caller),
+            Login::Fresh | Login::Handshaken => None,
+        }
+    }
+
+    /// A connection that ends because of what the client sent: before login that is a failed login, after it a refusal.
+    pub(super) fn note_refused_close(&mut self, reason: &CloseReason, now: Now) {
         let own_fault = match reason {
             CloseReason::Frame(_)
             | CloseReason::Malformed(_)
@@ -455,6 +480,7 @@ impl Session {
             | CloseReason::NotServed { .. }
             | CloseReason::LoginTimeout(_) => true,
             CloseReason::ClientGone
+            | CloseReason::FrameCut { .. }
             | CloseReason::BrokerDown { .. }
             | CloseReason::BrokerMalformed(_)
             | CloseReason::LoginFailed(_)
@@ -467,11 +493,24 @@ impl Session {
             | CloseReason::SilentRequestRefused
             | CloseReason::Drained => false,
         };
-        if own_fault && !matches!(self.login, Login::LoggedIn { .. }) {
-            self.refused_login(reason.code(), now);
+        if !own_fault {
+            return;
         }
+        let Some(caller) = self.caller() else { return self.refused_login(reason.code(), now) };
+        let principal = principal_ref(&caller.principal);
+        let mut entry = self.identity.entry(Kind::Block, self.ids.next(now), now);
+        entry.principal = Some(principal);
+        entry.decision = weir_audit::Decision::Refuse;
+        entry.outcome = Outcome::Refused { code: CUT };
+        entry.reason = Some(format!("{}: {reason}", reason.code()));
+        entry.policy_digest = Some(self.context.policy.digest());
+        let entry = Box::new(entry);
+        self.events.push_back(Event::Refused { api: None, code: CUT, reason: reason.code(), resource: None, entry });
     }
 }
+
+/// Stands for the code of a refusal that has none, the client being cut.
+const CUT: i16 = 0;
 
 /// Correlation id of weir's own requests; the order in the queue identifies them.
 const OWN_CORRELATION_ID: i32 = i32::MAX;
