@@ -41,6 +41,29 @@ pub(crate) struct Slot {
     pub(crate) retry_at: Option<Duration>,
 }
 
+impl Slot {
+    /// A slot for an answer of weir's own to something that has no API of the table.
+    pub(crate) fn local(now: Now) -> Self {
+        Self {
+            serial: 0,
+            // Any API of the table does: nothing is sent for this slot.
+            api: ApiKey::ApiVersions,
+            version: 0,
+            upstream_version: 0,
+            correlation_id: 0,
+            received: now,
+            stage_since: now,
+            memory: 0,
+            request: RequestStage::Local,
+            reply: ReplyStage::Nothing,
+            last: false,
+            totals: Totals::default(),
+            swallow: false,
+            retry_at: None,
+        }
+    }
+}
+
 /// For metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
@@ -105,11 +128,6 @@ impl PendingQueue {
         self.slots.is_empty()
     }
 
-    /// Whether the connection ends with the newest request: nothing behind it is looked at.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.slots.back().is_some_and(|slot| slot.last)
-    }
-
     /// Adds a slot behind all others, and returns its serial number.
     pub(crate) fn push(&mut self, mut slot: Slot) -> u64 {
         let serial = self.next_serial;
@@ -150,10 +168,12 @@ impl PendingQueue {
         self.slots.drain(..)
     }
 
-    /// The first request that has not left, if it may leave now.
+    /// The first request that has not left, if it may leave now. Nothing leaves from behind the last reply.
     pub(crate) fn next_to_send(&mut self) -> Option<&mut Slot> {
-        let next =
-            self.slots.iter_mut().find(|slot| !matches!(slot.request, RequestStage::Sent | RequestStage::Local))?;
+        let next = self
+            .slots
+            .iter_mut()
+            .find(|slot| slot.last || !matches!(slot.request, RequestStage::Sent | RequestStage::Local))?;
         matches!(next.request, RequestStage::Ready(_)).then_some(next)
     }
 
@@ -178,7 +198,11 @@ impl PendingQueue {
     /// The first request whose inspection ended, if none before it is still open: refusals decide about what is behind them.
     pub(crate) fn next_to_settle(&mut self) -> Option<&mut Slot> {
         let next = self.slots.iter_mut().find(|slot| {
-            matches!(slot.request, RequestStage::Waiting(_) | RequestStage::Inspecting(_) | RequestStage::Inspected(..))
+            let open = matches!(
+                slot.request,
+                RequestStage::Waiting(_) | RequestStage::Inspecting(_) | RequestStage::Inspected(..)
+            );
+            slot.last || open
         })?;
         matches!(next.request, RequestStage::Inspected(..)).then_some(next)
     }

@@ -18,7 +18,7 @@ use crate::cleared::Cleared;
 use crate::context::{Context, Door, DoorAuth, Peer};
 use crate::event::{CloseReason, Event};
 use crate::job::{Done, Job};
-use crate::pending::{PendingQueue, ReplyStage, RequestStage};
+use crate::pending::{PendingQueue, ReplyStage, RequestStage, Slot};
 use crate::session::deadlines::Deadlines;
 use crate::session::ledger::Waiter;
 use crate::time::Now;
@@ -68,6 +68,8 @@ pub struct Session {
     events: VecDeque<Event>,
     refused_producers: RefusedProducers,
     deadlines: Deadlines,
+    /// A reply in the queue is the last: nothing more is read of the client.
+    ending: bool,
     closing: bool,
 }
 
@@ -151,6 +153,7 @@ impl Session {
             events: VecDeque::new(),
             refused_producers: RefusedProducers::default(),
             deadlines,
+            ending: false,
             closing: false,
         }
     }
@@ -162,7 +165,7 @@ impl Session {
 
     /// Bytes from the client. At most [`Session::wants_client_bytes`] should be handed in; more is taken, and buffered.
     pub fn handle_client_bytes(&mut self, bytes: &[u8], now: Now) {
-        if self.closing {
+        if self.closing || self.ending {
             return;
         }
         self.client.push(bytes);
@@ -280,6 +283,7 @@ impl Session {
                 ReplyStage::Ready(Some(cleared)) => cleared,
                 ReplyStage::Ready(None) => {
                     self.read_client_frames(now);
+                    self.advance(now);
                     continue;
                 }
                 ReplyStage::Nothing
@@ -320,7 +324,7 @@ impl Session {
 
     /// How many bytes the client may be read for; 0 = stop reading.
     pub fn wants_client_bytes(&self) -> usize {
-        if self.closing || self.pending.len() >= self.context.limits.inflight_requests_max {
+        if self.closing || self.ending || self.pending.len() >= self.context.limits.inflight_requests_max {
             return 0;
         }
         // The frame that is arriving may always finish: what came before it drains without it.
@@ -384,9 +388,42 @@ impl Session {
         if self.closing {
             return;
         }
-        self.note_refused_close(&reason, now);
-        self.events.push_back(Event::Closing { reason });
+        if !self.ending {
+            self.note_refused_close(&reason, now);
+            self.events.push_back(Event::Closing { reason });
+        }
         self.finish(now);
+    }
+
+    /// Ends the connection once everything that came before is answered: for a fault of the client, which changes nothing about
+    /// its requests before. `serial` is the request at fault, if it has a slot.
+    fn end(&mut self, serial: Option<u64>, reason: CloseReason, now: Now) {
+        if self.closing || self.ending {
+            return;
+        }
+        let serial = serial.unwrap_or_else(|| self.pending.push(Slot::local(now)));
+        if let Some(slot) = self.pending.get_mut(serial) {
+            slot.memory = 0;
+            slot.request = RequestStage::Local;
+            slot.reply = ReplyStage::Ready(None);
+        }
+        self.note_refused_close(&reason, now);
+        self.end_after(serial, reason);
+        if self.pending.front().is_some_and(|slot| slot.last) {
+            self.finish(now);
+        }
+    }
+
+    /// Ends the connection once the reply in this slot is written. What stands behind it goes nowhere.
+    fn end_after(&mut self, serial: u64, reason: CloseReason) {
+        if self.closing || self.ending {
+            return;
+        }
+        self.ending = true;
+        self.events.push_back(Event::Closing { reason });
+        if let Some(slot) = self.pending.get_mut(serial) {
+            slot.last = true;
+        }
     }
 
     fn finish(&mut self, now: Now) {

@@ -78,8 +78,7 @@ impl Session {
         self.answer_locally(serial, frame, NoEntry::Refusal);
         if let (Some(slot), true) = (self.pending.get_mut(serial), silent) {
             slot.reply = ReplyStage::Ready(None);
-            slot.last = true;
-            self.events.push_back(crate::event::Event::Closing { reason: CloseReason::SilentRequestRefused });
+            self.end_after(serial, CloseReason::SilentRequestRefused);
         }
     }
 

@@ -33,24 +33,30 @@ impl Session {
         let nobody = || CloseReason::BrokerMalformed("an answer that nobody asked for".to_owned());
         let slot = self.pending.next_to_be_answered().ok_or_else(nobody)?;
         let (serial, api, version) = (slot.serial, slot.api, slot.upstream_version);
+        if matches!(slot.reply, ReplyStage::Broker(Expect::Own)) {
+            // Whatever the broker makes of weir's own ApiVersions, also 35 in version 0: the control connection knows better.
+            slot.reply = ReplyStage::Ready(None);
+            return Ok(());
+        }
+        // An answer that cannot be read leaves the slot as it is: its intent is still to be closed.
+        let response = check_response(api, version, slot.correlation_id, &frame)
+            .map_err(|error| CloseReason::BrokerMalformed(error.to_string()))?;
         let ReplyStage::Broker(expect) = std::mem::replace(&mut slot.reply, ReplyStage::Nothing) else {
             return Err(nobody());
         };
         slot.memory = frame.len();
-        if matches!(expect, Expect::Own) {
-            // Whatever the broker makes of weir's own ApiVersions, also 35 in version 0: the control connection knows better.
-            slot.memory = 0;
-            slot.reply = ReplyStage::Ready(None);
-            return Ok(());
-        }
-        let response = check_response(api, version, slot.correlation_id, &frame)
-            .map_err(|error| CloseReason::BrokerMalformed(error.to_string()))?;
         let arrived = Arrived { api, version, correlation_id: slot.correlation_id, frame, response };
-        let reply = self.read_answer(expect, arrived, now)?;
+        let reply = self.read_answer(serial, expect, arrived, now)?;
         self.take_reply(serial, reply, now)
     }
 
-    fn read_answer(&mut self, expect: Expect, arrived: Arrived, now: Now) -> Result<Reply, CloseReason> {
+    fn read_answer(
+        &mut self,
+        serial: u64,
+        expect: Expect,
+        arrived: Arrived,
+        now: Now,
+    ) -> Result<Reply, CloseReason> {
         let Login::LoggedIn { caller, .. } = &self.login else {
             return Err(CloseReason::NotLoggedIn { api_key: arrived.api.code() });
         };
@@ -60,7 +66,15 @@ impl Session {
             Expect::Metadata(pending) => metadata::response(caller, pending, &arrived),
             Expect::Produce(mut pending) => {
                 let reply = produce::response(&mut pending, &arrived, now);
-                if pending.failed { Err(CloseReason::SilentRequestRefused) } else { reply }
+                if reply.is_err() {
+                    if let Some(slot) = self.pending.get_mut(serial) {
+                        slot.reply = ReplyStage::Broker(Expect::Produce(pending));
+                    }
+                } else if pending.failed {
+                    // Nobody waits for this answer: the end of the connection is it (T16).
+                    self.end_after(serial, CloseReason::SilentRequestRefused);
+                }
+                reply
             }
             Expect::Fetch(pending) => fetch::response(caller, pending, arrived),
             Expect::ListOffsets(pending) => list_offsets::response(pending, arrived),
@@ -226,7 +240,6 @@ impl Session {
                 if let Some(slot) = self.pending.get_mut(serial) {
                     slot.stage_since = now;
                     slot.swallow = silent;
-                    slot.last = silent;
                     let vetted = Vetted::local(frame);
                     slot.reply = match ticket {
                         Some((ticket, entry)) => ReplyStage::Recording {
@@ -241,7 +254,7 @@ impl Session {
                 }
                 if silent {
                     // There is no answer to carry the refusal: the end of the connection is it (T16).
-                    self.events.push_back(crate::event::Event::Closing { reason: CloseReason::SilentRequestRefused });
+                    self.end_after(serial, CloseReason::SilentRequestRefused);
                 }
             }
         }

@@ -20,7 +20,7 @@ use crate::cleared::{Cleared, Held, NoEntry};
 use crate::context::DoorAuth;
 use crate::event::{CloseReason, Event};
 use crate::job::Job;
-use crate::pending::{Otherwise, ReplyStage, RequestStage, Slot, Totals};
+use crate::pending::{Otherwise, ReplyStage, RequestStage, Slot};
 use crate::refusal::Code;
 use crate::time::Now;
 use crate::vetted::Vetted;
@@ -35,7 +35,7 @@ impl Session {
     /// Takes whole frames off the client's bytes, as many as may be in flight.
     pub(super) fn read_client_frames(&mut self, now: Now) {
         while !self.closing
-            && !self.pending.is_ending()
+            && !self.ending
             && self.pending.len() < self.context.limits.inflight_requests_max
         {
             let limits = &self.context.limits;
@@ -49,7 +49,7 @@ impl Session {
                     self.take_request(frame, now);
                 }
                 Ok(None) => return self.deadlines.frames_taken(self.has_open_frame(), now),
-                Err(error) => self.close(CloseReason::Frame(error), now),
+                Err(error) => self.end(None, CloseReason::Frame(error), now),
             }
         }
     }
@@ -57,7 +57,7 @@ impl Session {
     fn take_request(&mut self, frame: BytesMut, now: Now) {
         let prefix = match peek_request(&frame) {
             Ok(prefix) => prefix,
-            Err(error) => return self.close(CloseReason::Malformed(error), now),
+            Err(error) => return self.end(None, CloseReason::Malformed(error), now),
         };
         let served = ApiKey::from_code(prefix.api_key).filter(|api| api.versions().contains(&prefix.api_version));
         let Some(api) = served else { return self.refuse_unserved(&prefix, now) };
@@ -78,7 +78,7 @@ impl Session {
         };
         if !login_call && !matches!(self.login, Login::LoggedIn { again: false, .. }) {
             // Decided by the key alone, before the body is parsed (T8).
-            return self.close(CloseReason::NotLoggedIn { api_key: prefix.api_key }, now);
+            return self.end(None, CloseReason::NotLoggedIn { api_key: prefix.api_key }, now);
         }
         match check_request(&frame) {
             Ok(request) => {
@@ -86,7 +86,7 @@ impl Session {
                 let serial = self.open_slot(&incoming, now);
                 self.dispatch(serial, incoming, now);
             }
-            Err(error) => self.close(CloseReason::Malformed(error), now),
+            Err(error) => self.end(None, CloseReason::Malformed(error), now),
         }
     }
 
@@ -96,7 +96,7 @@ impl Session {
         let api_versions = prefix.api_key == ApiKey::ApiVersions.code();
         let handshake = prefix.api_key == ApiKey::SaslHandshake.code();
         if !matches!(self.login, Login::LoggedIn { .. }) && !api_versions && !handshake {
-            return self.close(CloseReason::NotLoggedIn { api_key: prefix.api_key }, now);
+            return self.end(None, CloseReason::NotLoggedIn { api_key: prefix.api_key }, now);
         }
         let answer = if api_versions {
             api_versions::unknown_version(prefix)
@@ -104,24 +104,8 @@ impl Session {
             unsupported_version_response(prefix.api_key, prefix.api_version, prefix.correlation_id)
                 .map(|frame| Segments::from(frame.freeze()))
         };
-        let Some(answer) = answer else { return self.close(not_served, now) };
-        let serial = self.pending.push(Slot {
-            serial: 0,
-            // Any API of the table does: the slot carries weir's own answer and nothing is sent for it.
-            api: ApiKey::ApiVersions,
-            version: prefix.api_version,
-            upstream_version: prefix.api_version,
-            correlation_id: prefix.correlation_id,
-            received: now,
-            stage_since: now,
-            memory: 0,
-            request: RequestStage::Local,
-            reply: ReplyStage::Nothing,
-            last: false,
-            totals: Totals::default(),
-            swallow: false,
-            retry_at: None,
-        });
+        let Some(answer) = answer else { return self.end(None, not_served, now) };
+        let serial = self.pending.push(Slot::local(now));
         if !api_versions {
             let reason = "not_served";
             match self.caller().cloned() {
@@ -138,20 +122,12 @@ impl Session {
     fn open_slot(&mut self, incoming: &Incoming, now: Now) -> u64 {
         let request = &incoming.request;
         self.pending.push(Slot {
-            serial: 0,
             api: request.api,
             version: request.version,
             upstream_version: request.version,
             correlation_id: request.correlation_id,
-            received: now,
-            stage_since: now,
             memory: incoming.frame.len(),
-            request: RequestStage::Local,
-            reply: ReplyStage::Nothing,
-            last: false,
-            totals: Totals::default(),
-            swallow: false,
-            retry_at: None,
+            ..Slot::local(now)
         })
     }
 
@@ -202,7 +178,7 @@ impl Session {
             return self.act(serial, action, now);
         }
         let Login::LoggedIn { caller, .. } = &self.login else {
-            return self.close(CloseReason::NotLoggedIn { api_key: incoming.request.api.code() }, now);
+            return self.end(Some(serial), CloseReason::NotLoggedIn { api_key: incoming.request.api.code() }, now);
         };
         let caller = caller.clone();
         let (call, client_id) = (incoming.call(), incoming.client_id());
@@ -245,6 +221,7 @@ impl Session {
         match action {
             Action::Forward { frame, expect } => self.forward(serial, frame, expect, now),
             Action::Answer(frame) => self.answer_locally(serial, frame, NoEntry::ControlPlane),
+            Action::Inspect { .. } if !self.speaks(ApiKey::Produce, serial) => self.answer_unsupported(serial, now),
             Action::Inspect { plan, request, frame, expect } => {
                 let limits = self.context.limits.records;
                 let job = Job::produce(serial, frame, (request, expect.version), plan, limits);
@@ -257,7 +234,7 @@ impl Session {
                 self.events.push_back(Event::ResolveTopics { ids });
                 self.wait(serial, incoming);
             }
-            Action::Close(reason) => self.close(reason, now),
+            Action::Close(reason) => self.end(Some(serial), reason, now),
         }
     }
 
@@ -268,7 +245,6 @@ impl Session {
     }
 
     fn forward(&mut self, serial: u64, frame: Segments, expect: Expect, now: Now) {
-        let (node, view) = (self.door.node, self.context.view.clone());
         let Some(slot) = self.pending.get_mut(serial) else { return };
         let upstream_version = match &expect {
             Expect::Metadata(pending) => pending.upstream_version(),
@@ -281,21 +257,36 @@ impl Session {
             | Expect::OffsetCommit(_)
             | Expect::OffsetFetch(_) => slot.version,
         };
+        slot.upstream_version = upstream_version;
         let api = slot.api;
-        let spoken = view.and_then(|view| view.versions(node, api));
-        if !spoken.is_some_and(|(min, max)| (min..=max).contains(&upstream_version)) {
-            let (key, version, correlation_id) = (api.code(), slot.version, slot.correlation_id);
-            return match unsupported_version_response(key, version, correlation_id) {
-                Some(answer) => self.answer_locally(serial, Segments::from(answer.freeze()), NoEntry::Refusal),
-                None => self.close(CloseReason::NotServed { api_key: key, api_version: version }, now),
-            };
+        if !self.speaks(api, serial) {
+            return self.answer_unsupported(serial, now);
         }
         let Some(vetted) = Vetted::request(api, frame) else {
-            return self.close(CloseReason::NotServed { api_key: api.code(), api_version: upstream_version }, now);
+            let reason = CloseReason::NotServed { api_key: api.code(), api_version: upstream_version };
+            return self.end(Some(serial), reason, now);
         };
-        slot.upstream_version = upstream_version;
-        slot.request = RequestStage::Ready(Cleared::without_entry(vetted, NoEntry::ControlPlane));
-        slot.reply = ReplyStage::Broker(expect);
+        if let Some(slot) = self.pending.get_mut(serial) {
+            slot.request = RequestStage::Ready(Cleared::without_entry(vetted, NoEntry::ControlPlane));
+            slot.reply = ReplyStage::Broker(expect);
+        }
+    }
+
+    /// Whether the brokers behind this door know the version in which the slot's request would go on.
+    fn speaks(&mut self, api: ApiKey, serial: u64) -> bool {
+        let spoken = self.context.view.as_ref().and_then(|view| view.versions(self.door.node, api));
+        let slot = self.pending.get_mut(serial);
+        slot.zip(spoken).is_some_and(|(slot, (min, max))| (min..=max).contains(&slot.upstream_version))
+    }
+
+    /// A version that weir serves and the broker does not: 35 where the schema has a place for it, else the end.
+    fn answer_unsupported(&mut self, serial: u64, now: Now) {
+        let Some(slot) = self.pending.get_mut(serial) else { return };
+        let (key, version, correlation_id) = (slot.api.code(), slot.version, slot.correlation_id);
+        match unsupported_version_response(key, version, correlation_id) {
+            Some(answer) => self.answer_locally(serial, Segments::from(answer.freeze()), NoEntry::Refusal),
+            None => self.end(Some(serial), CloseReason::NotServed { api_key: key, api_version: version }, now),
+        }
     }
 
     pub(super) fn answer_locally(&mut self, serial: u64, frame: Segments, why: NoEntry) {
@@ -331,7 +322,8 @@ impl Session {
                 let answer = sasl::out_of_order(incoming);
                 self.act(serial, answer, now);
                 self.refused_login("out_of_order", now);
-                return self.end_with(serial, "SaslAuthenticate before SaslHandshake");
+                let reason = CloseReason::LoginFailed("SaslAuthenticate before SaslHandshake".to_owned());
+                return self.end_after(serial, reason);
             }
         };
         match sasl::authenticate(&self.context.identity, incoming, before.as_deref(), now) {
@@ -340,16 +332,8 @@ impl Session {
                 let answer = sasl::refusal(incoming, &refused.message);
                 self.act(serial, answer, now);
                 self.refused_login(refused.reason, now);
-                self.end_with(serial, &refused.message);
+                self.end_after(serial, CloseReason::LoginFailed(refused.message));
             }
-        }
-    }
-
-    /// The connection ends once the slot's reply is written.
-    fn end_with(&mut self, serial: u64, message: &str) {
-        self.events.push_back(Event::Closing { reason: CloseReason::LoginFailed(message.to_owned()) });
-        if let Some(slot) = self.pending.get_mut(serial) {
-            slot.last = true;
         }
     }
 
@@ -376,7 +360,7 @@ impl Session {
         self.deadlines.logged_in(Some(now.monotonic.saturating_add(lifetime)));
         let Action::Answer(frame) = sasl::accepted(incoming, expires_at, now) else {
             let message = "the login cannot be answered in this version".to_owned();
-            return self.close(CloseReason::LoginFailed(message), now);
+            return self.end(Some(serial), CloseReason::LoginFailed(message), now);
         };
         let commit = Commit::Entry { entry, closes: Vec::new() };
         let ticket = self.record(commit, Waiter::Slot { serial, side: Side::Reply });
@@ -402,20 +386,12 @@ impl Session {
         let frame = encode_request(ApiKey::ApiVersions, version, OWN_CORRELATION_ID, OWN_CLIENT_ID, &body);
         let Some(vetted) = frame.and_then(|frame| Vetted::request(ApiKey::ApiVersions, frame)) else { return };
         self.pending.push_front(Slot {
-            serial: 0,
-            api: ApiKey::ApiVersions,
             version,
             upstream_version: version,
             correlation_id: OWN_CORRELATION_ID,
-            received: now,
-            stage_since: now,
-            memory: 0,
             request: RequestStage::Ready(Cleared::without_entry(vetted, NoEntry::ControlPlane)),
             reply: ReplyStage::Broker(Expect::Own),
-            last: false,
-            totals: Totals::default(),
-            swallow: false,
-            retry_at: None,
+            ..Slot::local(now)
         });
     }
 
