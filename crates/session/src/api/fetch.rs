@@ -123,6 +123,7 @@ pub(crate) fn settle(
     let mut parts = Vec::new();
     let (mut decision, mut durability) = (Decision::Pass, Durability::Async);
     let (mut records, mut changed, mut bytes) = (0, 0, 0);
+    let mut fault = None;
     for found in &inspection.partitions {
         let Some(name) = pending.planned_name(inspection, found) else { continue };
         durability = durability.max(caller.context.audit.of(name).durability);
@@ -138,6 +139,7 @@ pub(crate) fn settle(
         let part = part(inspection, found, name);
         if withheld(found) {
             decision = Decision::Withhold;
+            fault = fault.or_else(|| Some(format!("{name}-{}: {}", part.partition, unreadable(found)?)));
             events(withheld_event(pending, found, &part));
         }
         if found.batches > 0 || part.error_code != 0 {
@@ -149,6 +151,7 @@ pub(crate) fn settle(
         let mut entry = caller.entry(Kind::Fetch, call, pending.client_id.as_deref(), pending.event_id, now);
         entry.decision = decision;
         entry.outcome = Outcome::Delivered;
+        entry.reason = fault;
         entry.rule_hits = hits;
         entry.parts = parts;
         Box::new(entry)
@@ -242,14 +245,20 @@ fn part(inspection: &FetchInspection, found: &FetchedBatches, name: &str) -> Par
     }
 }
 
+/// Why records cannot be read, if that is it.
+fn unreadable(found: &FetchedBatches) -> Option<String> {
+    match found.verdict {
+        FetchVerdict::OldFormat => Some("old message format".to_owned()),
+        FetchVerdict::Show => found.failures.first().map(|error| format!("unreadable: {error}")),
+    }
+}
+
 fn withheld_event(pending: &Pending, found: &FetchedBatches, part: &Part) -> Event {
-    let rule = match (found.verdict, found.findings.refused.first(), found.failures.first()) {
-        (FetchVerdict::OldFormat, _, _) => "old message format".to_owned(),
-        (FetchVerdict::Show, Some(record), _) => {
+    let rule = match found.findings.refused.first() {
+        Some(record) if found.verdict == FetchVerdict::Show => {
             found.planned.rules.as_ref().map_or_else(String::new, |rules| rules.rule_name(record.rule).to_owned())
         }
-        (FetchVerdict::Show, None, Some(error)) => format!("unreadable: {error}"),
-        (FetchVerdict::Show, None, None) => String::new(),
+        Some(_) | None => unreadable(found).unwrap_or_default(),
     };
     Event::RecordsRefused {
         api: ApiKey::Fetch,

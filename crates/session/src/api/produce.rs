@@ -48,6 +48,8 @@ pub(crate) struct Pending {
     decision: Decision,
     rule_hits: Vec<RuleHit>,
     changed: u64,
+    /// The first batch that cannot be read, and why.
+    unreadable: Option<String>,
     pub(crate) intent_at: Option<u64>,
 }
 
@@ -146,6 +148,7 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, event_id: EventId, no
         decision: Decision::Pass,
         rule_hits: Vec::new(),
         changed: 0,
+        unreadable: None,
         intent_at: None,
     };
     Action::Inspect { plan, request, frame: incoming.frame, expect: Box::new(pending) }

@@ -233,7 +233,18 @@ fn remember(pending: &mut Pending, found: &ProducedPartition, refused: bool) {
     if refused {
         pending.decision = Decision::Refuse;
     }
-    let Ok(batch) = &found.batch else { return };
+    let batch = match &found.batch {
+        Ok(batch) => batch,
+        Err(error) => {
+            let partition = pending.topics.get(found.planned.topic).and_then(|topic| {
+                Some((&topic.name, topic.partitions.get(found.planned.partition)?.index))
+            });
+            if let (Some((topic, index)), None) = (partition, &pending.unreadable) {
+                pending.unreadable = Some(format!("{topic}-{index}: unreadable: {error}"));
+            }
+            return;
+        }
+    };
     pending.changed += u64::from(batch.edited_records);
     if batch.edited_records > 0 && pending.decision == Decision::Pass {
         pending.decision = Decision::Mask;
@@ -291,6 +302,7 @@ impl Pending {
         body.decision = self.decision;
         body.rule_hits = self.rule_hits.clone();
         body.intent_at = self.intent_at;
+        body.reason.clone_from(&self.unreadable);
         body.parts = self
             .topics
             .iter()
