@@ -15,7 +15,13 @@ mod batch;
 mod framing;
 #[path = "bad_input/ground.rs"]
 mod ground;
+#[path = "bad_input/limits.rs"]
+mod limits;
 #[path = "bad_input/protocol.rs"]
 mod protocol;
+#[path = "bad_input/records.rs"]
+mod records;
+#[path = "bad_input/tokens.rs"]
+mod tokens;
 #[path = "bad_input/wire.rs"]
 mod wire;

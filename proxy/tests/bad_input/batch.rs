@@ -1,12 +1,16 @@
 //! Record batches written by hand, so that each part of one can lie.
 
+use std::io::Write;
+
 /// One record: its fields, and what may be wrong with them.
 #[derive(Clone)]
 pub(crate) struct Record {
     pub(crate) offset_delta: i64,
     pub(crate) value: Vec<u8>,
-    /// Headers that it announces; it has none.
-    pub(crate) headers: i64,
+    /// Headers that it has, all alike.
+    pub(crate) headers: usize,
+    /// Added to the number of headers that it announces.
+    pub(crate) headers_lie: i64,
     /// Added to the length that it announces.
     pub(crate) length_lie: i64,
     /// Added to the length that its value announces.
@@ -15,7 +19,7 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(offset_delta: i64, value: &[u8]) -> Self {
-        Self { offset_delta, value: value.to_vec(), headers: 0, length_lie: 0, value_length_lie: 0 }
+        Self { offset_delta, value: value.to_vec(), headers: 0, headers_lie: 0, length_lie: 0, value_length_lie: 0 }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -25,7 +29,8 @@ impl Record {
         varint(&mut body, -1);
         varint(&mut body, i64::try_from(self.value.len()).unwrap() + self.value_length_lie);
         body.extend(&self.value);
-        varint(&mut body, self.headers);
+        varint(&mut body, i64::try_from(self.headers).unwrap() + self.headers_lie);
+        (0..self.headers).for_each(|_| body.extend([2, b'h', 1]));
         let mut record = Vec::new();
         varint(&mut record, i64::try_from(body.len()).unwrap() + self.length_lie);
         record.extend(body);
@@ -45,7 +50,7 @@ pub(crate) struct Header {
     pub(crate) count: i32,
     /// Added to the batch length.
     pub(crate) length_lie: i32,
-    /// Added to the CRC.
+    /// Added to the CRC, at last.
     pub(crate) crc_lie: u32,
 }
 
@@ -100,6 +105,41 @@ pub(crate) enum Codec {
     Zstd = 4,
 }
 
+impl Codec {
+    pub(crate) const ALL: [Self; 4] = [Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    pub(crate) fn compress(self, plain: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+                encoder.write_all(plain).unwrap();
+                encoder.finish().unwrap()
+            }
+            Self::Snappy => snap::raw::Encoder::new().compress_vec(plain).unwrap(),
+            Self::Lz4 => {
+                let mut builder = lz4::EncoderBuilder::new();
+                builder.block_mode(lz4::BlockMode::Independent).checksum(lz4::ContentChecksum::NoChecksum);
+                let mut encoder = builder.build(Vec::new()).unwrap();
+                encoder.write_all(plain).unwrap();
+                let (compressed, ended) = encoder.finish();
+                ended.unwrap();
+                compressed
+            }
+            Self::Zstd => {
+                let mut compressed = vec![0; zstd_safe::compress_bound(plain.len())];
+                let length = zstd_safe::compress(&mut compressed[..], plain, 3).unwrap();
+                compressed.truncate(length);
+                compressed
+            }
+        }
+    }
+
+    /// A good batch of one record whose value is that many bytes, all alike.
+    pub(crate) fn bomb(self, bytes: usize) -> Vec<u8> {
+        Header::of(1).codec(self).seal(&self.compress(&Record::new(0, &vec![b' '; bytes]).encode()))
+    }
+}
+
 /// A batch of plain records with these values.
 pub(crate) fn plain(values: &[&str]) -> Vec<u8> {
     Header::of(i32::try_from(values.len()).unwrap()).seal(&records(values))
@@ -108,6 +148,18 @@ pub(crate) fn plain(values: &[&str]) -> Vec<u8> {
 pub(crate) fn records(values: &[&str]) -> Vec<u8> {
     let each = |(delta, value): (usize, &&str)| Record::new(i64::try_from(delta).unwrap(), value.as_bytes()).encode();
     values.iter().enumerate().flat_map(each).collect()
+}
+
+/// First offset, last offset and number of records of each batch, as their headers say.
+pub(crate) fn batches(mut bytes: &[u8]) -> Vec<(i64, i64, i32)> {
+    let mut found = Vec::new();
+    while !bytes.is_empty() {
+        let i32_at = |at: usize| i32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+        let first = i64::from_be_bytes(bytes[..8].try_into().unwrap());
+        found.push((first, first + i64::from(i32_at(23)), i32_at(57)));
+        bytes = &bytes[usize::try_from(i32_at(8)).unwrap() + 12..];
+    }
+    found
 }
 
 /// A zigzag varint.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::batch;
-use crate::ground::{WEIR, Weir, end_offset, token, topic};
+use crate::ground::{WEIR, Weir, end_offset, token, topic, until};
 use crate::wire::{
     self, API_VERSIONS, Bytes, Client, FETCH, HEARTBEAT, METADATA, PRODUCE, api_versions, fetch_body, flexible,
     metadata_body, produce_body, produced, request, sized,
@@ -132,7 +132,7 @@ fn memory_follows_the_bytes_received() {
     for client in &mut clients {
         client.hears_nothing_for(Duration::from_millis(1));
     }
-    until(|| weir.metric("weir_frame_bytes_held") >= 50.0 * 1024.0);
+    until("every byte is counted", || weir.metric("weir_frame_bytes_held") >= 50.0 * 1024.0);
     assert!(weir.metric("weir_frame_bytes_held") < 60.0 * 1024.0);
     weir.lives();
     let grown = weir.usage().rss_bytes.saturating_sub(before);
@@ -322,14 +322,4 @@ fn metadata_v12(count: u32, topics: &[&str]) -> Vec<u8> {
     let body =
         topics.iter().fold(Bytes::default().varint(count), |body, topic| body.raw(&[0; 16]).compact(topic).varint(0));
     body.i8(0).i8(0).varint(0).0
-}
-
-/// Waits for something that other threads bring about.
-#[track_caller]
-fn until(holds: impl Fn() -> bool) {
-    let end = std::time::Instant::now() + wire::PATIENCE;
-    while !holds() {
-        assert!(std::time::Instant::now() < end, "it does not come about");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -145,6 +145,14 @@ impl Weir {
         self.lives();
     }
 
+    /// What `weir audit query` finds.
+    pub(crate) fn entries(&self, arguments: &[&str]) -> Vec<Value> {
+        let arguments = [&["audit", "query", "--output", "ndjson"], arguments].concat();
+        let options = self.process.lock().unwrap().options().clone();
+        let found = options.run(&arguments).unwrap().success("weir audit query").unwrap();
+        found.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// A gauge or counter of `/metrics`, by its whole name with labels.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let text = self.http("/metrics");
@@ -176,6 +184,16 @@ pub(crate) fn topic(name: &str, partitions: i32) {
 /// How many records the broker itself says that it has.
 pub(crate) fn end_offset(topic: &str, partition: i32) -> i64 {
     KAFKA.end_offset(topic, partition).unwrap()
+}
+
+/// Waits for something that others bring about.
+#[track_caller]
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "it does not come about that {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A good token of that subject, in group `apps`.

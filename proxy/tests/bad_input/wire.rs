@@ -247,17 +247,25 @@ pub(crate) struct Produced {
 
 /// A Produce answer of version 8.
 pub(crate) fn produced(body: &[u8]) -> Vec<Produced> {
+    produced_in(8, body)
+}
+
+/// A Produce answer of versions 3 to 8. Before version 8 there is no message.
+pub(crate) fn produced_in(version: i16, body: &[u8]) -> Vec<Produced> {
     let mut reader = Reader(body);
     let topics = reader.list(|reader| {
         let topic = reader.string().unwrap();
         reader.list(|reader| {
             let (partition, error, offset) = (reader.i32(), reader.i16(), reader.i64());
-            reader.take(16);
-            reader.list(|reader| {
-                reader.i32();
-                reader.string();
-            });
-            let message = reader.string().unwrap_or_default();
+            reader.take(if version >= 5 { 16 } else { 8 });
+            let mut message = String::new();
+            if version >= 8 {
+                reader.list(|reader| {
+                    reader.i32();
+                    reader.string();
+                });
+                message = reader.string().unwrap_or_default();
+            }
             Produced { topic: topic.clone(), partition, error, offset, message }
         })
     });
