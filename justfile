@@ -53,6 +53,12 @@ e2e *arguments:
 bench *arguments:
     cargo bench --locked --package weir-benches {{arguments}}
 
+# Nobody waits for a big batch: Heartbeats of 100 connections beside one that produces batches of 16 MiB
+bench-fair *arguments:
+    cargo build --release --locked --package weir
+    cargo bench --locked --quiet --package weir-benches --bench fair -- \
+      --weir "${CARGO_TARGET_DIR:-target}/release/weir" {{arguments}}
+
 # Licences, sources and banned crates of all dependencies
 deny:
     cargo deny --locked check --hide-inclusion-graph bans licenses sources

@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark whose input is wrong must stop")]
 
+pub mod fair;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,7 +42,12 @@ pub fn document(at: usize) -> String {
 
 /// One uncompressed v2 batch of [`RECORDS`] documents.
 pub fn batch() -> Vec<u8> {
-    let records = (0..RECORDS)
+    batch_of(RECORDS)
+}
+
+/// One uncompressed v2 batch of so many documents.
+pub fn batch_of(records: usize) -> Vec<u8> {
+    let records = (0..records)
         .map(|at| Record {
             transactional: false,
             control: false,

@@ -1,0 +1,155 @@
+//! The connection that produces large batches back to back, with a Heartbeat of its own behind each.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{ApiKey, HeartbeatResponse, ProduceRequest, ProduceResponse};
+use kafka_protocol::protocol::StrBytes;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::latency::Latencies;
+use super::wire::{CORRELATION_ID_AT, HEARTBEAT_VERSION, PRODUCE_VERSION, heartbeat, read_frame, read_response, request};
+use crate::{batch_of, document};
+
+/// One batch of JSON records, compressed with zstd.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    bytes: Bytes,
+    /// Records in it.
+    pub records: usize,
+    /// Size of the records without compression, in bytes.
+    pub plain_bytes: usize,
+}
+
+impl Batch {
+    /// Documents of about 1 KB, as many as fill `plain_bytes_min`.
+    #[must_use]
+    pub fn of_documents(plain_bytes_min: usize) -> Self {
+        let records = plain_bytes_min.div_ceil(document(0).len());
+        let plain = batch_of(records);
+        let (header, payload) = plain.split_at(HEADER_BYTES);
+        let mut bytes = header.to_vec();
+        let mut compressed = vec![0; zstd_safe::compress_bound(payload.len())];
+        let written = zstd_safe::compress(compressed.as_mut_slice(), payload, ZSTD_LEVEL).unwrap();
+        bytes.extend_from_slice(compressed.get(..written).unwrap());
+        *bytes.get_mut(ATTRIBUTES_LOW_BYTE).unwrap() = ZSTD;
+        let length = u32::try_from(bytes.len() - LENGTH_END).unwrap();
+        bytes.get_mut(LENGTH_END - 4..LENGTH_END).unwrap().copy_from_slice(&length.to_be_bytes());
+        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes.get(CRC_END..).unwrap());
+        bytes.get_mut(CRC_END - 4..CRC_END).unwrap().copy_from_slice(&u32::try_from(crc).unwrap().to_be_bytes());
+        Self { bytes: bytes.into(), records, plain_bytes: payload.len() }
+    }
+
+    /// Size as it is sent, in bytes.
+    #[must_use]
+    pub fn wire_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn request(&self, topic: &str) -> BytesMut {
+        let partition = PartitionProduceData::default().with_index(0).with_records(Some(self.bytes.clone()));
+        let topic = TopicProduceData::default()
+            .with_name(StrBytes::from(topic.to_owned()).into())
+            .with_partition_data(vec![partition]);
+        let body = ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000).with_topic_data(vec![topic]);
+        request(ApiKey::Produce, PRODUCE_VERSION, 0, &body)
+    }
+}
+
+/// The producer while it runs.
+#[derive(Debug)]
+pub struct Bulk {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Produced>,
+}
+
+/// What a producer did.
+#[derive(Clone, Debug)]
+pub struct Produced {
+    /// Batches that were acknowledged.
+    pub batches: usize,
+    /// From the first byte to the last answer.
+    pub took: Duration,
+    /// Heartbeats of the producer's own connection: replies keep their order, so these wait behind batches.
+    pub behind: Latencies,
+}
+
+impl Bulk {
+    /// Starts to produce to `topic`.
+    #[must_use]
+    pub fn start(address: SocketAddr, batch: &Batch, topic: &str, in_flight: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (flag, frame) = (Arc::clone(&stop), batch.request(topic));
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(produce(address, frame, in_flight, &flag))
+        });
+        Self { stop, thread }
+    }
+
+    /// Sends nothing more, waits for the answers and says what was done.
+    #[must_use]
+    pub fn finish(self) -> Produced {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+async fn produce(address: SocketAddr, mut frame: BytesMut, in_flight: usize, stop: &AtomicBool) -> Produced {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let places = Arc::new(Semaphore::new(in_flight));
+    let (sent, mut expected) = mpsc::unbounded_channel::<(i32, Instant)>();
+    let began = Instant::now();
+    let write = async {
+        let mut correlation_id = 0;
+        while !stop.load(Ordering::Relaxed) {
+            places.acquire().await.unwrap().forget();
+            correlation_id += 1;
+            let place = frame.get_mut(CORRELATION_ID_AT..CORRELATION_ID_AT + 4).unwrap();
+            place.copy_from_slice(&i32::to_be_bytes(correlation_id));
+            writer.write_all(&frame).await.unwrap();
+            writer.write_all(&heartbeat(correlation_id)).await.unwrap();
+            sent.send((correlation_id, Instant::now())).unwrap();
+        }
+        drop(sent);
+    };
+    let read = async {
+        let mut produced = Produced { batches: 0, took: Duration::ZERO, behind: Latencies::default() };
+        while let Some((correlation_id, since)) = expected.recv().await {
+            let frame = read_frame(&mut reader).await.expect("the connection stays");
+            let (id, answer) = read_response::<ProduceResponse>(frame, ApiKey::Produce, PRODUCE_VERSION);
+            let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first()).unwrap();
+            assert_eq!((id, partition.error_code), (correlation_id, 0), "{:?}", partition.error_message);
+            produced.batches += 1;
+            places.add_permits(1);
+            let frame = read_frame(&mut reader).await.expect("the connection stays");
+            let (id, answer) = read_response::<HeartbeatResponse>(frame, ApiKey::Heartbeat, HEARTBEAT_VERSION);
+            assert_eq!((id, answer.error_code), (correlation_id, 0));
+            produced.behind.push(since.elapsed());
+        }
+        produced.took = began.elapsed();
+        produced
+    };
+    tokio::join!(write, read).1
+}
+
+/// A producer's ordinary level.
+const ZSTD_LEVEL: i32 = 3;
+/// zstd in the attributes of a v2 batch (KIP-110).
+const ZSTD: u8 = 4;
+/// Bytes of a v2 batch in front of its records.
+const HEADER_BYTES: usize = 61;
+/// Behind the field with the batch's length, which counts from here.
+const LENGTH_END: usize = 12;
+/// Behind the checksum, which covers everything from here.
+const CRC_END: usize = 21;
+const ATTRIBUTES_LOW_BYTE: usize = 22;
