@@ -52,6 +52,7 @@ struct Phase {
     through: Latencies,
     straight: Latencies,
     produced: Option<Produced>,
+    batch_bytes: usize,
     rss_bytes_max: u64,
     cpu: Duration,
     took: Duration,
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
         println!("usage: fair --weir PROGRAM [--seconds N]     (`just bench-fair` builds the program first)");
         return ExitCode::from(2);
     };
-    let batch = Batch::of_documents(BATCH_BYTES);
+    let (batch, runs) = (Batch::of_documents(BATCH_BYTES), Batch::of_runs(BATCH_BYTES));
     let (broker, ports, dir) = (Broker::start(), PortBlock::reserve().unwrap(), WorkDir::new().unwrap());
     let config = WeirYaml::new(&broker.address.to_string())
         .node_ids(&Broker::NODE.to_string())
@@ -77,7 +78,7 @@ fn main() -> ExitCode {
     let mut weir = WeirProcess::start(WeirOptions::new(&arguments.weir, &config, Ready::Readyz(metrics))).unwrap();
     // Connections that know no broker yet go to the bootstrap port, as this one does.
     let address: SocketAddr = ports.address(0).parse().unwrap();
-    print_conditions(&batch, &arguments);
+    print_conditions(&batch, &runs, &arguments);
     let memory = memory_line(&weir.output().unwrap());
     println!("weir says: memory {}\n", memory.1);
 
@@ -86,10 +87,11 @@ fn main() -> ExitCode {
         measure("no batches", &weir, address, &broker, half, None),
         measure("batches, audit async", &weir, address, &broker, period, Some((&batch, "bulk-async"))),
         measure("batches, audit strict", &weir, address, &broker, period, Some((&batch, "bulk-strict"))),
+        measure("few KB on the wire", &weir, address, &broker, period, Some((&runs, "bulk-async"))),
         measure("no batches again", &weir, address, &broker, half, None),
     ];
     let usage = weir.usage().unwrap();
-    print_phases(&phases, &batch);
+    print_phases(&phases);
     println!("load average at the end    {}", load_average());
     assert!(weir.stop().unwrap().success(), "weir stops in order");
     verdict(&phases, usage.rss_bytes_max, memory.0)
@@ -141,20 +143,27 @@ fn measure(
     });
     let produced = bulk.map(Bulk::finish);
     let cpu = weir.usage().unwrap().cpu.saturating_sub(before.cpu);
-    Phase { name, through, straight, produced, rss_bytes_max, cpu, took: began.elapsed() }
+    let batch_bytes = load.map_or(0, |(batch, _)| batch.plain_bytes);
+    Phase { name, through, straight, produced, batch_bytes, rss_bytes_max, cpu, took: began.elapsed() }
 }
 
-fn print_conditions(batch: &Batch, arguments: &Arguments) {
+fn print_conditions(batch: &Batch, runs: &Batch, arguments: &Arguments) {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let build = if arguments.weir.components().any(|part| part.as_os_str() == "release") { "release" } else { "other" };
     println!("nobody waits for a big batch");
-    println!("{cores} cores, load average {}, {build} build of weir; broker and clients run on the same cores", load_average());
+    println!(
+        "{cores} cores, load average {}, {build} build of weir; broker and clients run on the same cores",
+        load_average()
+    );
     println!(
         "{CONNECTIONS} connections with a Heartbeat each per 100 ms; one producer with {IN_FLIGHT} requests in flight, each one batch of \
-         {} JSON records, {:.1} MiB, {:.2} MiB as zstd; three fields are masked",
+         {} JSON records, {:.1} MiB, {:.2} MiB as zstd (or {} records, {:.1} MiB, {:.1} KiB as zstd); three fields are masked",
         batch.records,
         mib(batch.plain_bytes),
-        mib(batch.wire_bytes())
+        mib(batch.wire_bytes()),
+        runs.records,
+        mib(runs.plain_bytes),
+        mib(runs.wire_bytes()) * 1024.0
     );
 }
 
@@ -165,10 +174,21 @@ fn memory_line(output: &str) -> (u64, String) {
     (sum << 20, line.to_owned())
 }
 
-fn print_phases(phases: &[Phase], batch: &Batch) {
+fn print_phases(phases: &[Phase]) {
     println!(
         "{:<24}{:>9}{:>8}{:>8}{:>8}   {:>9}{:>8}{:>8}{:>11}{:>8}{:>8}{:>9}",
-        "Heartbeats, ms", "through", "p50", "p99", "max", "straight", "p99", "max", "batches/s", "MiB/s", "cores", "RSS MiB"
+        "Heartbeats, ms",
+        "through",
+        "p50",
+        "p99",
+        "max",
+        "straight",
+        "p99",
+        "max",
+        "batches/s",
+        "MiB/s",
+        "cores",
+        "RSS MiB"
     );
     for phase in phases {
         let seconds = |produced: &Produced| produced.batches as f64 / produced.took.as_secs_f64();
@@ -184,7 +204,7 @@ fn print_phases(phases: &[Phase], batch: &Batch) {
             phase.straight.percentile_ms(99),
             phase.straight.percentile_ms(100),
             rate,
-            rate * mib(batch.plain_bytes),
+            rate * mib(phase.batch_bytes),
             phase.cpu.as_secs_f64() / phase.took.as_secs_f64(),
             phase.rss_bytes_max as f64 / f64::from(1 << 20),
         );
@@ -212,7 +232,10 @@ fn verdict(phases: &[Phase], rss_bytes_max: u64, sum: u64) -> ExitCode {
     let mib = |bytes: u64| bytes >> 20;
     let checks = [
         (worst < P99_MS_MAX, format!("p99 of Heartbeats {worst:.2} ms, less than {P99_MS_MAX} ms")),
-        (rss_bytes_max < sum, format!("resident memory {} MiB at most, less than {} MiB", mib(rss_bytes_max), mib(sum))),
+        (
+            rss_bytes_max < sum,
+            format!("resident memory {} MiB at most, less than {} MiB", mib(rss_bytes_max), mib(sum)),
+        ),
         (control.is_finite() && control > P99_MS_MAX, format!("control: behind batches the median is {control:.0} ms")),
     ];
     for (holds, what) in &checks {

@@ -42,13 +42,14 @@ pub fn document(at: usize) -> String {
 
 /// One uncompressed v2 batch of [`RECORDS`] documents.
 pub fn batch() -> Vec<u8> {
-    batch_of(RECORDS)
+    batch_of((0..RECORDS).map(document))
 }
 
-/// One uncompressed v2 batch of so many documents.
-pub fn batch_of(records: usize) -> Vec<u8> {
-    let records = (0..records)
-        .map(|at| Record {
+/// One uncompressed v2 batch of these values.
+pub fn batch_of(values: impl Iterator<Item = String>) -> Vec<u8> {
+    let records = values
+        .enumerate()
+        .map(|(at, value)| Record {
             transactional: false,
             control: false,
             delete_horizon: false,
@@ -60,7 +61,7 @@ pub fn batch_of(records: usize) -> Vec<u8> {
             sequence: i32::try_from(at).unwrap(),
             timestamp: 1_764_000_000_000,
             key: Some(Bytes::from(format!("c-{at:06}"))),
-            value: Some(Bytes::from(document(at))),
+            value: Some(Bytes::from(value)),
             headers: Default::default(),
         })
         .collect::<Vec<_>>();

@@ -15,7 +15,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::latency::Latencies;
-use super::wire::{CORRELATION_ID_AT, HEARTBEAT_VERSION, PRODUCE_VERSION, heartbeat, read_frame, read_response, request};
+use super::wire::{
+    CORRELATION_ID_AT, HEARTBEAT_VERSION, PRODUCE_VERSION, heartbeat, read_frame, read_response, request,
+};
 use crate::{batch_of, document};
 
 /// One batch of JSON records, compressed with zstd.
@@ -29,11 +31,36 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Documents of about 1 KB, as many as fill `plain_bytes_min`.
+    /// Documents of about 1 KB that compress as business data does, as many as fill `plain_bytes_min`.
     #[must_use]
     pub fn of_documents(plain_bytes_min: usize) -> Self {
-        let records = plain_bytes_min.div_ceil(document(0).len());
-        let plain = batch_of(records);
+        let mut state = SEED;
+        let documents = (0..).map(|at| {
+            // Ids, hashes and free text: what no codec shortens.
+            let noise = (0..NOISE_WORDS).map(|_| format!("{:016x}", next(&mut state))).collect::<String>();
+            document(at).replace("leave at the door", &noise)
+        });
+        Self::of_values(documents, plain_bytes_min)
+    }
+
+    /// Documents with a long run of one letter: a few KB on the wire, all of it when it is opened.
+    #[must_use]
+    pub fn of_runs(plain_bytes_max: usize) -> Self {
+        let run = "x".repeat(RUN_BYTES);
+        let documents = (0..).map(|at| document(at).replace("leave at the door", &run));
+        Self::of_values(documents, plain_bytes_max.saturating_sub(2 * RUN_BYTES))
+    }
+
+    fn of_values(values: impl Iterator<Item = String>, plain_bytes_min: usize) -> Self {
+        let mut left = plain_bytes_min;
+        let values = values.take_while(|value| {
+            let goes_on = left > 0;
+            left = left.saturating_sub(value.len());
+            goes_on
+        });
+        let values = values.collect::<Vec<_>>();
+        let records = values.len();
+        let plain = batch_of(values.into_iter());
         let (header, payload) = plain.split_at(HEADER_BYTES);
         let mut bytes = header.to_vec();
         let mut compressed = vec![0; zstd_safe::compress_bound(payload.len())];
@@ -142,6 +169,19 @@ async fn produce(address: SocketAddr, mut frame: BytesMut, in_flight: usize, sto
     tokio::join!(write, read).1
 }
 
+/// xorshift64: the same batch in every run.
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+/// 8 bytes each, of about 1,000: such a batch shrinks to about a fifth.
+const NOISE_WORDS: usize = 16;
+/// weir asks no ratio of a batch up to 16 MiB, so these must stay below it.
+const RUN_BYTES: usize = 1 << 20;
 /// A producer's ordinary level.
 const ZSTD_LEVEL: i32 = 3;
 /// zstd in the attributes of a v2 batch (KIP-110).
