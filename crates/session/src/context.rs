@@ -68,7 +68,7 @@ pub struct Limits {
     pub login_timeout: Duration,
     /// Time in which an announced frame must arrive whole.
     pub body_timeout: Duration,
-    /// Time without a byte from the client after which it is cut.
+    /// Time without a byte from the client, or from a broker that owes an answer, after which the connection ends.
     pub idle_timeout: Duration,
     /// Time that a client waits for the first answer of any broker.
     pub connect_timeout: Duration,

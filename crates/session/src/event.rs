@@ -128,8 +128,8 @@ pub enum CloseReason {
     /// An announced frame did not arrive.
     #[error("a frame did not arrive whole within {0:?}")]
     BodyTimeout(Duration),
-    /// Nothing came for too long.
-    #[error("nothing received for {0:?}")]
+    /// Nothing went to or came from the client for too long.
+    #[error("the client neither sent nor read anything for {0:?}")]
     Idle(Duration),
     /// The token expired and the client did not log in again (KIP-368).
     #[error("the session expired")]

@@ -179,6 +179,7 @@ impl Session {
         if self.link != Link::Up {
             return;
         }
+        self.deadlines.broker_sent(now);
         self.broker.push(bytes);
         self.read_broker_frames(now);
         self.advance(now);

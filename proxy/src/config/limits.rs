@@ -33,7 +33,7 @@ pub struct Limits {
     pub headers_per_record_max: usize,
     /// Nesting of JSON that is inspected.
     pub json_depth_max: usize,
-    /// How long a connection may be silent.
+    /// How long a client may be silent, or not read, and a broker owe an answer.
     pub idle_timeout: Duration,
     /// How long sessions may take to finish at shutdown.
     pub drain_timeout: Duration,

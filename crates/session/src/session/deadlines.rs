@@ -17,6 +17,8 @@ pub(super) struct Deadlines {
     login: Option<Duration>,
     body: Option<Duration>,
     idle: Option<Duration>,
+    /// When the broker said something, last.
+    broker: Duration,
     expiry: Option<Duration>,
     stopped: bool,
 }
@@ -27,6 +29,7 @@ impl Deadlines {
             login: (!logged_in).then(|| now.monotonic.saturating_add(limits.login_timeout)),
             body: None,
             idle: Some(now.monotonic),
+            broker: now.monotonic,
             expiry: None,
             stopped: false,
         }
@@ -40,6 +43,11 @@ impl Deadlines {
     /// Every whole frame was taken. `partial`: one is open behind them, whose clock its own trickle does not set back.
     pub(super) fn frames_taken(&mut self, partial: bool, now: Now) {
         self.body = if partial { self.body.or(Some(now.monotonic)) } else { None };
+    }
+
+    /// Bytes came from the broker.
+    pub(super) fn broker_sent(&mut self, now: Now) {
+        self.broker = now.monotonic;
     }
 
     /// A reply left. `was_full`: the client was not read until now, so what it had begun to send gets its time anew.
@@ -105,7 +113,9 @@ impl Session {
         if let (Some(since), true) = (self.deadlines.body, self.wants_client_bytes() > 0) {
             due.push((since.saturating_add(limits.body_timeout), CloseReason::BodyTimeout(limits.body_timeout)));
         }
-        if let (Some(since), true) = (self.deadlines.idle, self.pending.is_empty()) {
+        // Nothing is open, or what is open waits for a client that does not read.
+        let for_client = self.pending.front().is_none_or(|slot| matches!(slot.reply, ReplyStage::Ready(_)));
+        if let (Some(since), true) = (self.deadlines.idle, for_client) {
             due.push((since.saturating_add(limits.idle_timeout), CloseReason::Idle(limits.idle_timeout)));
         }
         if let Some(at) = self.deadlines.expiry {
@@ -117,6 +127,12 @@ impl Session {
             if matches!(slot.request, RequestStage::Waiting(_)) {
                 let detail = format!("no answer within {:?}", limits.connect_timeout);
                 due.push((since.saturating_add(limits.connect_timeout), CloseReason::BrokerDown { detail }));
+            }
+            if matches!((&slot.request, &slot.reply), (RequestStage::Sent, ReplyStage::Broker(_))) {
+                // As the broker itself does (`connections.max.idle.ms`), whatever its client waits for.
+                let detail = format!("no answer within {:?}", limits.idle_timeout);
+                let since = since.max(self.deadlines.broker);
+                due.push((since.saturating_add(limits.idle_timeout), CloseReason::BrokerDown { detail }));
             }
             if let Some(since) = slot.recording_since() {
                 due.push((since.saturating_add(hold_max), CloseReason::AuditHold(hold_max)));
