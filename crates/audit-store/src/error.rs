@@ -15,7 +15,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Another process has the log open for writing.
-    #[error("the audit log in `{}` is in use by another weir process", path.display())]
+    #[error("the audit log in `{}` is in use by another weir process; stop that one, or give each its own `data_dir`", path.display())]
     Locked {
         /// The database.
         path: PathBuf,

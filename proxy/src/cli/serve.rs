@@ -39,10 +39,11 @@ pub fn run(args: &ServeArgs, out: &mut impl Write, err: &mut impl Write) -> Exit
     let Some((config, policy)) = loaded.filter(|_| problems.errors() == 0) else {
         return refused(err, &format!("{problems}weir does not serve with errors in its configuration"));
     };
-    if !problems.is_empty() && write!(err, "{problems}").is_err() {
-        return ExitCode::from(EXIT_REFUSED);
-    }
     start_log(config.log);
+    for warning in problems.iter() {
+        let place = warning.place.as_ref().map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(event = "config.warning", place, detail = warning.message, hint = warning.cure);
+    }
     match gateway::serve(config, policy, out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ ServeError::DrainTimeout(_)) => {

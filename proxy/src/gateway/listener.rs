@@ -35,8 +35,18 @@ pub(crate) struct Gate {
     stopping: watch::Receiver<Stopping>,
 }
 
+/// A port that cannot be bound.
+#[derive(Debug)]
+pub(crate) struct Unbound {
+    pub(crate) address: SocketAddr,
+    /// What is to be there.
+    pub(crate) what: String,
+    pub(crate) source: std::io::Error,
+}
+
 /// Binds the bootstrap port of a listener and one port per node id.
-pub(crate) async fn bind(listener: &Listener, node_ids: &NodeIds) -> Result<Vec<Port>, (SocketAddr, std::io::Error)> {
+pub(crate) async fn bind(listener: &Listener, node_ids: &NodeIds) -> Result<Vec<Port>, Unbound> {
+    let name = &listener.name;
     let advertised = node_ids
         .iter()
         .enumerate()
@@ -54,10 +64,12 @@ pub(crate) async fn bind(listener: &Listener, node_ids: &NodeIds) -> Result<Vec<
             advertised: advertised.clone(),
         })
     };
-    let mut ports = vec![Port { socket: bind_one(listener.bind).await?, door: door(None) }];
+    let bootstrap = bind_one(listener.bind, || format!("the bootstrap of listener `{name}`"));
+    let mut ports = vec![Port { socket: bootstrap.await?, door: door(None) }];
     for (index, id) in node_ids.iter().enumerate() {
         let address = SocketAddr::new(listener.bind.ip(), broker_port(listener.bind.port(), index));
-        ports.push(Port { socket: bind_one(address).await?, door: door(Some(id)) });
+        let socket = bind_one(address, || format!("broker {id} of listener `{name}`"));
+        ports.push(Port { socket: socket.await?, door: door(Some(id)) });
     }
     Ok(ports)
 }
@@ -67,8 +79,8 @@ fn broker_port(bootstrap: u16, index: usize) -> u16 {
     u16::try_from(index).ok().and_then(|index| bootstrap.checked_add(1)?.checked_add(index)).unwrap_or(u16::MAX)
 }
 
-async fn bind_one(address: SocketAddr) -> Result<TcpListener, (SocketAddr, std::io::Error)> {
-    TcpListener::bind(address).await.map_err(|error| (address, error))
+async fn bind_one(address: SocketAddr, what: impl Fn() -> String) -> Result<TcpListener, Unbound> {
+    TcpListener::bind(address).await.map_err(|source| Unbound { address, what: what(), source })
 }
 
 impl Gate {

@@ -17,7 +17,7 @@ use super::clock::Clock;
 use super::cluster::Cluster;
 use super::connection::{Shared, Stopping};
 use super::ledger::{Ledger, LedgerThread};
-use super::listener::{self, Gate};
+use super::listener::{self, Gate, Unbound};
 use super::pool::Pool;
 use super::telemetry::{Metrics, Telemetry};
 use super::world::World;
@@ -28,7 +28,7 @@ use crate::config::{self, Config, Digest, Durability};
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The audit log cannot be opened: without it nothing is served.
-    #[error("the audit log in {path} cannot be opened: {source}")]
+    #[error("the audit log of `data_dir` {path} cannot be opened: {source}")]
     Audit {
         /// The data directory.
         path: String,
@@ -36,10 +36,12 @@ pub enum ServeError {
         source: StoreError,
     },
     /// A port is taken.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}, {what}: {source}; stop what listens there, or change the address")]
     Bind {
         /// Where.
         address: SocketAddr,
+        /// What is to be there.
+        what: String,
         /// What the system said.
         source: std::io::Error,
     },
@@ -99,7 +101,7 @@ async fn run(
     out: &mut impl Write,
 ) -> Result<(), ServeError> {
     let mut signals = Signals::listen()?;
-    let bind_error = |(address, source)| ServeError::Bind { address, source };
+    let bind_error = |Unbound { address, what, source }| ServeError::Bind { address, what, source };
     let mut ports = Vec::new();
     for listener in &config.listeners {
         ports.extend(listener::bind(listener, &config.upstream.node_ids).await.map_err(bind_error)?);
@@ -117,7 +119,8 @@ async fn run(
     });
     admin::listen(config.admin.metrics, Arc::clone(&metrics), Arc::clone(&shared))
         .await
-        .map_err(|source| ServeError::Bind { address: config.admin.metrics, source })?;
+        .map_err(|source| Unbound { address: config.admin.metrics, what: "`admin.metrics`".to_owned(), source })
+        .map_err(bind_error)?;
     let cluster = Cluster { upstream: config.upstream.clone(), world, questions, metrics };
     tokio::spawn(cluster.run());
     let (stopping, stopped) = watch::channel(Stopping::No);
