@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use crate::batch;
 use crate::ground::{WEIR, Weir, token, topic, until};
-use crate::wire::{API_VERSIONS, Client, FETCH, METADATA, fetch_body, fetched, metadata_body, request, sized};
+use crate::wire::{
+    API_VERSIONS, Client, FETCH, METADATA, PRODUCE, fetch_body, fetched, metadata_body, produce_body, produced,
+    request, sized,
+};
 
 /// Connects until the limit turns somebody away: who is inside goes on, and a place given back is taken.
 #[track_caller]
@@ -84,4 +88,24 @@ fn many_requests_at_once_are_answered_in_order() {
         assert_eq!(client.answer().unwrap().0, expected);
     }
     WEIR.lives();
+}
+
+/// Answers that nobody takes are not kept for ever.
+#[test]
+fn a_client_that_does_not_read_is_cut() {
+    topic("unread", 1);
+    let weir = Weir::start(|yaml| yaml.section("limits", "idle_timeout: 2s").section("log", "level: debug"));
+    let large = batch::plain(&[&"x".repeat(1_000_000)]);
+    let answer = weir.open().call(PRODUCE, 8, &produce_body(-1, &[("unread", &[(0, &large)])])).unwrap();
+    assert_eq!(produced(&answer)[0].error, 0);
+    let fetches = |count: i32| (1..=count).map(|id| sized(&request(FETCH, 11, id, &fetch_body("unread", 0, 0, 0))));
+    let mut deaf = weir.open();
+    deaf.send(&fetches(60).flatten().collect::<Vec<u8>>());
+    let line = weir.logs(&[("event", "connection.closed"), ("peer", &deaf.peer())]);
+    assert_eq!(line["reason"], "idle", "{line}");
+    until("what was kept for it is gone", || weir.metric("weir_frame_bytes_held") == 0.0);
+    let mut reading = weir.open();
+    reading.send(&fetches(60).flatten().collect::<Vec<u8>>());
+    assert!((1..=60).all(|id| reading.answer().is_some_and(|(found, body)| found == id && body.len() > 1_000_000)));
+    weir.lives();
 }
