@@ -338,9 +338,13 @@ impl Session {
         if self.link != Link::Up || self.closing {
             return 0;
         }
-        let front_waits = self.pending.front().is_some_and(|slot| matches!(slot.reply, ReplyStage::Broker(_)));
         let full = self.held_bytes() >= self.context.limits.session_bytes_max;
-        if full && !front_waits { 0 } else { READ_CHUNK_BYTES }
+        if full && !self.waits_for_broker() { 0 } else { READ_CHUNK_BYTES }
+    }
+
+    /// Whether the client's next reply is the broker's to give: nothing drains before it is read.
+    pub fn waits_for_broker(&self) -> bool {
+        self.pending.front().is_some_and(|slot| matches!(slot.reply, ReplyStage::Broker(_)))
     }
 
     /// Frame bytes that this session keeps alive.

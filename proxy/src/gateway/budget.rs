@@ -1,11 +1,12 @@
 //! The process-wide budget of frame bytes (`limits.memory_max`).
 //!
 //! Sessions report what they hold. Over the budget they stop reading, all but one: the first that holds something may go on
-//! until it holds nothing, so that holding the budget never waits for itself.
+//! until it holds nothing or the budget is no longer exceeded, so that holding the budget never waits for itself.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Shared by all connections.
 #[derive(Debug)]
@@ -39,9 +40,9 @@ impl Budget {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Waits until somebody gave something back.
-    pub(crate) async fn freed(&self) {
-        self.freed.notified().await;
+    /// Resolves once somebody gave something back. To be enabled before the budget is looked at, or a notice is missed.
+    pub(crate) fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
     }
 }
 
@@ -66,8 +67,11 @@ impl Share<'_> {
     /// Whether the connection may read on.
     pub(crate) fn may_read(&self) -> bool {
         let finisher = &self.budget.finisher;
-        self.budget.held() < self.budget.max
-            || finisher.load(Ordering::Relaxed) == self.connection
+        if self.budget.held() < self.budget.max {
+            self.step_back();
+            return true;
+        }
+        finisher.load(Ordering::Relaxed) == self.connection
             || (self.held > 0
                 && finisher.compare_exchange(0, self.connection, Ordering::Relaxed, Ordering::Relaxed).is_ok())
     }

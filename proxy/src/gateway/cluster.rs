@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use uuid::Uuid;
 use weir_session::{ClusterView, Control, ControlError, Learned};
 
@@ -20,6 +21,10 @@ const REFRESH_EVERY: Duration = Duration::from_secs(30);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 /// How long an answer of the broker may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause between two questions that sessions ask.
+const QUESTION_PAUSE: Duration = Duration::from_millis(250);
+/// Topic ids that are asked for at once; further ones wait.
+const QUESTIONS_MAX: usize = 4096;
 /// Topic ids that are remembered as unknown; beyond it they are all asked again.
 const UNKNOWN_TOPICS_MAX: usize = 10_000;
 
@@ -88,6 +93,9 @@ impl Cluster {
         let mut outgoing = Outgoing::default();
         let mut refresh = tokio::time::interval(REFRESH_EVERY);
         refresh.tick().await;
+        let mut answer_due = Instant::now() + ANSWER_TIMEOUT;
+        let mut question_due = Instant::now();
+        let mut questions = HashSet::new();
         loop {
             while let Some(cleared) = control.poll_to_broker() {
                 outgoing.queue(cleared);
@@ -110,12 +118,19 @@ impl Cluster {
                         }
                     }
                 }
-                Some(ids) = self.questions.recv() => {
-                    asked.extend(ids);
+                Some(ids) = self.questions.recv(), if questions.len() < QUESTIONS_MAX => questions.extend(ids.into_iter().map(Some).chain([None])),
+                // Questions wait for each other, so that no client can make weir ask the cluster all the time, and for the
+                // answer that is due, so that none is taken for an answer to what came after it was asked.
+                () = tokio::time::sleep_until(question_due), if !questions.is_empty() && !control.is_waiting() => {
+                    asked.extend(questions.drain().flatten());
                     control.refresh()?;
+                    (question_due, answer_due) = (Instant::now() + QUESTION_PAUSE, Instant::now() + ANSWER_TIMEOUT);
                 }
-                _ = refresh.tick() => control.refresh()?,
-                () = tokio::time::sleep(ANSWER_TIMEOUT), if control.is_waiting() => return Err(ClusterError::Silent),
+                _ = refresh.tick(), if !control.is_waiting() => {
+                    control.refresh()?;
+                    answer_due = Instant::now() + ANSWER_TIMEOUT;
+                }
+                () = tokio::time::sleep_until(answer_due), if control.is_waiting() => return Err(ClusterError::Silent),
             }
         }
     }
@@ -135,7 +150,7 @@ impl Cluster {
         }
         self.metrics.brokers_hidden.set(i64::try_from(hidden).unwrap_or(i64::MAX));
         self.metrics.cluster_up.set(1);
-        if view.unknown_topics.len() > UNKNOWN_TOPICS_MAX {
+        if view.unknown_topics.len() + asked.len() > UNKNOWN_TOPICS_MAX {
             view.unknown_topics.clear();
         }
         view.unknown_topics.extend(asked.drain().filter(|id| !learned.topics.contains_key(id)));

@@ -24,6 +24,9 @@ use crate::config::HostPort;
 /// How long a closing connection may take to write what was polled.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a client may take nothing of what is there for it: its replies count against the budget of all.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What other threads have for a connection. As many as the session has commits and jobs open.
 pub(crate) enum Message {
     Receipt(Receipt),
@@ -71,6 +74,8 @@ struct Connection<'a> {
     listener: String,
     /// Given back once the client is logged in.
     handshake: Option<tokio::sync::OwnedSemaphorePermit>,
+    /// When the client took something, last.
+    write_progress: Option<std::time::Instant>,
 }
 
 /// Serves one client until its session is drained.
@@ -101,6 +106,7 @@ pub(crate) async fn serve(
         peer,
         listener,
         handshake,
+        write_progress: None,
     };
     while connection.turn(&mut context, &mut stopping).await {}
     connection.finish().await;
@@ -125,21 +131,37 @@ impl Connection<'_> {
         stopping: &mut watch::Receiver<Stopping>,
     ) -> bool {
         self.pump();
+        // A socket that always has bytes never lets the timer below have its turn: it gets one here, and others theirs.
+        tokio::task::consume_budget().await;
+        let clock = self.shared.clock;
+        let now = clock.now();
+        if self.session.poll_timeout().is_some_and(|at| at <= now.monotonic) {
+            self.session.handle_timeout(now);
+        }
+        if context.has_changed().unwrap_or(false) {
+            self.session.handle_context(Arc::clone(&context.borrow_and_update()), now);
+        }
+        if self.is_stalled() {
+            self.session.handle_client_gone(now);
+        }
         if self.session.is_closing() {
             return false;
         }
-        let clock = self.shared.clock;
+        let budget = &self.shared.budget;
+        let mut freed = std::pin::pin!(budget.freed());
+        freed.as_mut().enable();
         let client_wants = self.session.wants_client_bytes();
         let may_read = self.share.may_read();
         let broker_wants = self.session.wants_broker_bytes();
-        let deadline = self.session.poll_timeout().map(|at| clock.instant(at));
+        let stalled_at = self.write_progress.filter(|_| !self.to_client.is_empty()).map(|at| at + WRITE_TIMEOUT);
+        let deadline = self.session.poll_timeout().map(|at| clock.instant(at)).into_iter().chain(stalled_at).min();
         let broker = self.broker.as_ref();
         tokio::select! {
             biased;
             Some(message) = self.messages.recv() => self.deliver(message),
             ready = self.client.readable(), if client_wants > 0 && may_read => self.read_client(ready, client_wants),
             ready = self.client.writable(), if !self.to_client.is_empty() => self.write_client(ready),
-            ready = readable(broker), if broker_wants > 0 => self.read_broker(ready, broker_wants),
+            ready = readable(broker), if broker_wants > 0 && (may_read || self.session.waits_for_broker()) => self.read_broker(ready, broker_wants),
             ready = writable(broker), if !self.to_broker.is_empty() => self.write_broker(ready),
             // Nobody reads a client that is held back: its going must be noticed all the same.
             () = gone(&self.client), if client_wants == 0 || !may_read => self.session.handle_client_gone(clock.now()),
@@ -152,7 +174,7 @@ impl Connection<'_> {
                 let how = *stopping.borrow_and_update();
                 self.session.handle_shutdown(how == Stopping::Now, clock.now());
             }
-            () = self.shared.budget.freed(), if !may_read => {}
+            () = freed, if !may_read => {}
             () = sleep_until(deadline) => self.session.handle_timeout(clock.now()),
         }
         if *stopping.borrow() != Stopping::No {
@@ -172,11 +194,9 @@ impl Connection<'_> {
             }
             while let Some(job) = self.session.poll_job() {
                 idle = false;
-                if job.is_small() {
-                    let done = pool::run(job);
-                    self.session.handle_done(done, clock.now());
-                } else {
-                    self.shared.pool.submit(job, self.inbox.clone());
+                match pool::run_inline(job) {
+                    Ok(done) => self.session.handle_done(done, clock.now()),
+                    Err(job) => self.shared.pool.submit(self.session.id(), *job, self.inbox.clone()),
                 }
             }
             while let Some((ticket, commit)) = self.session.poll_commit() {
@@ -197,13 +217,14 @@ impl Connection<'_> {
             {
                 idle = false;
                 self.to_client.queue(cleared);
+                self.write_progress = Some(std::time::Instant::now());
                 self.write_client(Ok(()));
             }
             if idle {
                 break;
             }
         }
-        self.share.set(self.session.held_bytes());
+        self.share.set(self.session.held_bytes() + self.to_client.len() + self.to_broker.len());
         if self.handshake.is_some() && self.session.principal().is_some() {
             self.handshake = None;
         }
@@ -225,29 +246,31 @@ impl Connection<'_> {
         }
     }
 
-    /// Connects to a broker of the view, or to any bootstrap address while there is none.
+    /// Connects to the broker of the port; from the bootstrap port to any that can be reached.
     fn connect(&mut self, node: Option<i32>) {
         let context = self.shared.world.context();
-        let view = context.view.as_deref();
-        let address = match (node, view) {
-            (Some(node), Some(view)) => view.brokers.get(&node).map(|broker| (broker.host.clone(), broker.port)),
-            (None, Some(view)) => view.brokers.values().next().map(|broker| (broker.host.clone(), broker.port)),
-            (Some(_) | None, None) => None,
-        };
-        let address = address.or_else(|| {
-            let first = self.shared.bootstrap.first().filter(|_| node.is_none())?;
-            Some((first.host.clone(), first.port))
-        });
+        let brokers = context.view.iter().flat_map(|view| &view.brokers);
+        let mut addresses = brokers
+            .filter(|(id, _)| node.is_none_or(|node| node == **id))
+            .map(|(_, broker)| (broker.host.clone(), broker.port))
+            .collect::<Vec<_>>();
+        if node.is_none() {
+            addresses.extend(self.shared.bootstrap.iter().map(|address| (address.host.clone(), address.port)));
+        }
         let timeout = self.shared.connect_timeout;
         self.connect = Some(tokio::spawn(async move {
-            let Some((host, port)) = address else {
-                return Err(format!("the cluster has no broker {}", node.unwrap_or(-1)));
-            };
-            match tokio::time::timeout(timeout, TcpStream::connect((host.as_str(), port))).await {
-                Err(_) => Err(format!("no connection within {timeout:?}")),
-                Ok(Err(error)) => Err(error.to_string()),
-                Ok(Ok(stream)) => stream.set_nodelay(true).map(|()| stream).map_err(|error| error.to_string()),
+            let mut failure = format!("the cluster has no broker {}", node.unwrap_or(-1));
+            for (host, port) in addresses {
+                match tokio::time::timeout(timeout, TcpStream::connect((host.as_str(), port))).await {
+                    Err(_) => failure = format!("no connection within {timeout:?}"),
+                    Ok(Err(error)) => failure = error.to_string(),
+                    Ok(Ok(stream)) => match socket::prepare(&stream) {
+                        Ok(()) => return Ok(stream),
+                        Err(error) => failure = error.to_string(),
+                    },
+                }
             }
+            Err(failure)
         }));
     }
 
@@ -294,9 +317,18 @@ impl Connection<'_> {
     }
 
     fn write_client(&mut self, ready: std::io::Result<()>) {
+        let before = self.to_client.len();
         if ready.and_then(|()| self.to_client.write(&self.client)).is_err() {
-            self.session.handle_client_gone(self.shared.clock.now());
+            return self.session.handle_client_gone(self.shared.clock.now());
         }
+        if self.to_client.len() < before {
+            self.write_progress = Some(std::time::Instant::now());
+        }
+    }
+
+    /// Whether the client has taken nothing of what is there for it for too long.
+    fn is_stalled(&self) -> bool {
+        !self.to_client.is_empty() && self.write_progress.is_some_and(|at| at.elapsed() >= WRITE_TIMEOUT)
     }
 
     fn write_broker(&mut self, ready: std::io::Result<()>) {

@@ -13,6 +13,7 @@ use weir_audit::ConnectionId;
 use weir_session::{Door, DoorAuth, Peer, Start};
 
 use super::connection::{self, Shared, Stopping};
+use super::socket;
 use crate::config::{Limits, Listener, ListenerAuth, NodeIds};
 
 /// Pause after a failed accept (no file descriptors left, most often): the loop must not spin.
@@ -133,7 +134,7 @@ impl Gate {
             },
         };
         let mut seed = [0; 32];
-        if stream.set_nodelay(true).is_err() || getrandom::fill(&mut seed).is_err() {
+        if socket::prepare(&stream).is_err() || getrandom::fill(&mut seed).is_err() {
             return connection::turned_away(telemetry, &door.listener, peer, "socket");
         }
         telemetry.opened(&door.listener);

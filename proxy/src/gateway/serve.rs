@@ -189,7 +189,7 @@ fn context(config: &Config, policy: PolicySet, opened: &Opened) -> Result<Contex
             frame_bytes_max: limits.frame_bytes_max.after,
             inflight_requests_max: limits.inflight_requests_max,
             fetch_bytes_max: i32::try_from(limits.fetch_bytes_max).unwrap_or(i32::MAX),
-            session_bytes_max: limits.frame_bytes_max.after,
+            session_bytes_max: limits.fetch_bytes_max.saturating_mul(2).max(SESSION_BYTES_MIN),
             records: weir_protocol::records::Limits {
                 batch_bytes_max: limits.batch_bytes_max,
                 inflate_ratio_max: limits.inflate_ratio_max,
@@ -225,6 +225,9 @@ fn context(config: &Config, policy: PolicySet, opened: &Opened) -> Result<Contex
         sabotage: sabotage(),
     })
 }
+
+/// What a session may hold at least before it stops reading, bytes; a frame that is larger may arrive all the same, alone.
+const SESSION_BYTES_MIN: usize = 8 << 20;
 
 /// The negative control that the environment asks for.
 #[cfg(feature = "sabotage")]

@@ -13,21 +13,35 @@ pub(crate) const READ_BYTES: usize = weir_session::READ_CHUNK_BYTES;
 /// Slices that are handed to one vectored write; Linux takes 1,024 (`IOV_MAX`).
 const SLICES_MAX: usize = 64;
 
+/// Sets a connected socket up: no delay for small frames, and a peer that vanished is noticed.
+pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(stream).set_keepalive(true)
+}
+
 /// What is being written to one socket.
 #[derive(Default)]
 pub(crate) struct Outgoing {
     slices: VecDeque<Bytes>,
     /// Bytes of the first slice that are written already.
     written: usize,
+    /// Bytes that are not written yet.
+    len: usize,
 }
 
 impl Outgoing {
     pub(crate) fn queue(&mut self, cleared: Cleared) {
+        self.len += cleared.len();
         self.slices.extend(cleared.segments().filter(|slice| !slice.is_empty()).cloned());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.slices.is_empty()
+    }
+
+    /// Bytes that are not written yet.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// Writes what the socket takes now.
@@ -52,6 +66,7 @@ impl Outgoing {
     }
 
     fn advance(&mut self, mut written: usize) {
+        self.len = self.len.saturating_sub(written);
         while let Some(first) = self.slices.front() {
             let left = first.len() - self.written;
             if written < left {
