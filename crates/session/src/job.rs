@@ -22,6 +22,10 @@ pub const INLINE_PLAIN_BYTES_MAX: usize = 64 * 1024;
 /// Compressed record bytes up to which a job is run inline rather than on the pool.
 pub const INLINE_COMPRESSED_BYTES_MAX: usize = 8 * 1024;
 
+/// Decompressed bytes at which an inline job gives up and goes to the pool: 8 KiB may well open to 16 MiB, and nobody may wait
+/// for those.
+pub const INLINE_INFLATED_BYTES_MAX: usize = 256 * 1024;
+
 /// Working memory of one thread: codec contexts, span vectors. Reused from job to job.
 #[derive(Debug, Default)]
 pub struct Scratch {
@@ -33,12 +37,25 @@ pub struct Scratch {
 #[derive(Debug)]
 pub struct Job {
     slot: u64,
-    small: bool,
+    size: Size,
     limits: records::Limits,
     work: Work,
 }
 
-#[derive(Debug)]
+/// How much work a job is, as far as can be seen from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    /// Little, and nothing is decompressed.
+    Small,
+    /// Little, unless a batch opens to more than this.
+    SmallIfBatches {
+        inflated_bytes_max: usize,
+    },
+    Large,
+}
+
+// Cloned only while it is not certain that it is small.
+#[derive(Clone, Debug)]
 enum Work {
     Produce { frame: BytesMut, request: ProduceRequest, version: i16, plan: Vec<Planned> },
     Fetch { frame: BytesMut, response: FetchResponse, plan: Vec<Planned> },
@@ -66,6 +83,19 @@ impl Done {
     /// For a job that never came to an end: the session refuses what it held.
     pub fn failed(slot: u64) -> Self {
         Self { slot, result: None }
+    }
+
+    /// Whether a batch could not be read for this reason.
+    fn met(&self, reason: &BatchError) -> bool {
+        match &self.result {
+            None => false,
+            Some(Inspection::Produce(found)) => {
+                found.partitions.iter().any(|partition| partition.batch.as_ref().err() == Some(reason))
+            }
+            Some(Inspection::Fetch(found)) => {
+                found.partitions.iter().any(|partition| partition.failures.contains(reason))
+            }
+        }
     }
 }
 
@@ -227,8 +257,8 @@ impl Job {
         plan: Vec<Planned>,
         limits: records::Limits,
     ) -> Self {
-        let small = is_small(&frame, &plan);
-        Self { slot, small, limits, work: Work::Produce { frame, request, version, plan } }
+        let size = Size::of(&frame, &plan);
+        Self { slot, size, limits, work: Work::Produce { frame, request, version, plan } }
     }
 
     pub(crate) fn fetch(
@@ -238,8 +268,8 @@ impl Job {
         plan: Vec<Planned>,
         limits: records::Limits,
     ) -> Self {
-        let small = is_small(&frame, &plan);
-        Self { slot, small, limits, work: Work::Fetch { frame, response, plan } }
+        let size = Size::of(&frame, &plan);
+        Self { slot, size, limits, work: Work::Fetch { frame, response, plan } }
     }
 
     /// The request that the job belongs to; what [`Done::failed`] takes.
@@ -247,10 +277,26 @@ impl Job {
         self.slot
     }
 
-    /// Whether running it inline costs less than handing it to another thread
-    /// ([`INLINE_PLAIN_BYTES_MAX`], [`INLINE_COMPRESSED_BYTES_MAX`]).
-    pub fn is_small(&self) -> bool {
-        self.small
+    /// Inspects the records where that costs less than handing the job to another thread ([`INLINE_PLAIN_BYTES_MAX`],
+    /// [`INLINE_COMPRESSED_BYTES_MAX`]).
+    ///
+    /// # Errors
+    ///
+    /// The job itself, to be [run](Self::run) elsewhere: it is large, or what it decompresses turned out to be
+    /// ([`INLINE_INFLATED_BYTES_MAX`]).
+    pub fn run_inline(mut self, scratch: &mut Scratch) -> Result<Done, Box<Self>> {
+        match self.size {
+            Size::Small => Ok(self.run(scratch)),
+            Size::Large => Err(Box::new(self)),
+            Size::SmallIfBatches { inflated_bytes_max } => {
+                let (slot, size, limits) = (self.slot, Size::Large, self.limits);
+                let untouched = self.work.clone();
+                self.limits.batch_bytes_max = limits.batch_bytes_max.min(inflated_bytes_max);
+                let cap = BatchError::BatchBytes { max: self.limits.batch_bytes_max };
+                let done = self.run(scratch);
+                if done.met(&cap) { Err(Box::new(Self { slot, size, limits, work: untouched })) } else { Ok(done) }
+            }
+        }
     }
 
     /// Inspects the records.
@@ -389,19 +435,46 @@ fn replacement(change: Change) -> Option<Bytes> {
     }
 }
 
+impl Size {
+    fn of(frame: &[u8], plan: &[Planned]) -> Self {
+        let (mut plain, mut compressed, mut opened) = (0_usize, 0_usize, 0_usize);
+        for planned in plan {
+            let mut records = frame.get(planned.records.clone()).unwrap_or_default();
+            while !records.is_empty() {
+                let (batch, rest) = first_batch(records);
+                let is_compressed =
+                    batch.get(ATTRIBUTES_LOW_BYTE).is_some_and(|attributes| attributes & CODEC_BITS != 0);
+                if planned.rules.is_some() && is_compressed {
+                    compressed = compressed.saturating_add(batch.len());
+                    opened = opened.saturating_add(1);
+                } else {
+                    plain = plain.saturating_add(batch.len());
+                }
+                records = rest;
+            }
+        }
+        if plain > INLINE_PLAIN_BYTES_MAX || compressed > INLINE_COMPRESSED_BYTES_MAX {
+            return Self::Large;
+        }
+        match INLINE_INFLATED_BYTES_MAX.checked_div(opened) {
+            None => Self::Small,
+            Some(inflated_bytes_max) => Self::SmallIfBatches { inflated_bytes_max },
+        }
+    }
+}
+
+/// The first batch and what is behind it; everything where no whole batch is announced.
+fn first_batch(records: &[u8]) -> (&[u8], &[u8]) {
+    let announced = records.get(LENGTH_AT..LENGTH_END).and_then(|length| <[u8; 4]>::try_from(length).ok());
+    announced
+        .and_then(|length| usize::try_from(i32::from_be_bytes(length)).ok())
+        .and_then(|length| records.split_at_checked(length.checked_add(LENGTH_END)?))
+        .unwrap_or((records, &[]))
+}
+
+/// Where a batch says how long it is, counted from [`LENGTH_END`].
+const LENGTH_AT: usize = 8;
+const LENGTH_END: usize = 12;
 /// Offset of the attributes' low byte in a v2 batch header; its three low bits are the codec.
 const ATTRIBUTES_LOW_BYTE: usize = 22;
 const CODEC_BITS: u8 = 0b111;
-
-fn is_small(frame: &[u8], plan: &[Planned]) -> bool {
-    let (mut plain, mut compressed) = (0_usize, 0_usize);
-    for planned in plan {
-        let records = frame.get(planned.records.clone()).unwrap_or_default();
-        let is_compressed = records.get(ATTRIBUTES_LOW_BYTE).is_some_and(|attributes| attributes & CODEC_BITS != 0);
-        match (&planned.rules, is_compressed) {
-            (Some(_), true) => compressed = compressed.saturating_add(records.len()),
-            (Some(_), false) | (None, _) => plain = plain.saturating_add(records.len()),
-        }
-    }
-    plain <= INLINE_PLAIN_BYTES_MAX && compressed <= INLINE_COMPRESSED_BYTES_MAX
-}

@@ -43,7 +43,7 @@ pub use context::{
 };
 pub use control::{Control, ControlError, Learned};
 pub use event::{CloseReason, Event};
-pub use job::{Done, INLINE_COMPRESSED_BYTES_MAX, INLINE_PLAIN_BYTES_MAX, Job, Scratch};
+pub use job::{Done, INLINE_COMPRESSED_BYTES_MAX, INLINE_INFLATED_BYTES_MAX, INLINE_PLAIN_BYTES_MAX, Job, Scratch};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
 pub use session::{READ_CHUNK_BYTES, Session, Start};

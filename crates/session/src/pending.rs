@@ -148,6 +148,11 @@ impl PendingQueue {
         self.slots.iter_mut().find(|slot| slot.serial == serial)
     }
 
+    /// The serial numbers of what came after this slot, in order.
+    pub(crate) fn behind(&self, serial: u64) -> Vec<u64> {
+        self.slots.iter().map(|slot| slot.serial).skip_while(|other| *other != serial).skip(1).collect()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.slots.iter()
     }

@@ -6,6 +6,7 @@
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
 use super::{Action, Arrived, Expect, Incoming, Note, Notes, Reply};
 use crate::caller::Caller;
@@ -23,6 +24,8 @@ const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 pub(crate) struct Pending {
     version: i16,
     refused: Vec<TopicName>,
+    /// Topics that were asked for by id.
+    ids: Vec<Uuid>,
 }
 
 impl Pending {
@@ -42,7 +45,7 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, notes: &mut Notes) ->
         // Before version 1 an empty list asks for all topics.
         asked.topics = None;
     }
-    let mut refused = Vec::new();
+    let (mut refused, mut ids) = (Vec::new(), Vec::new());
     if let Some(topics) = &mut asked.topics {
         topics.retain(|topic| match &topic.name {
             Some(name) if !caller.access.may_describe(name) => {
@@ -50,8 +53,12 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, notes: &mut Notes) ->
                 refused.push(name.clone());
                 false
             }
+            Some(_) => true,
             // Asked by id: the answer names it, and is filtered then.
-            Some(_) | None => true,
+            None => {
+                ids.push(topic.topic_id);
+                true
+            }
         });
     }
     let body = asked
@@ -59,7 +66,7 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, notes: &mut Notes) ->
         .with_include_cluster_authorized_operations(false)
         .with_include_topic_authorized_operations(false);
     let upstream = version.max(NO_AUTO_CREATION_VERSION_MIN);
-    incoming.forward_body(&body, upstream, Expect::Metadata(Pending { version, refused }))
+    incoming.forward_body(&body, upstream, Expect::Metadata(Pending { version, refused, ids }))
 }
 
 pub(crate) fn response(caller: &Caller, pending: Pending, arrived: &Arrived) -> Result<Reply, CloseReason> {
@@ -79,14 +86,17 @@ pub(crate) fn response(caller: &Caller, pending: Pending, arrived: &Arrived) -> 
     answer.topics.retain_mut(|topic| {
         topic.topic_authorized_operations = OPERATIONS_UNKNOWN;
         match &topic.name {
-            Some(name) => {
-                let may = caller.access.may_describe(name);
-                if !may && pending.version >= 12 && topic.error_code == 0 {
-                    // Asked by id, or all topics were asked for: by id the entry says no more than "unknown id".
-                    return false;
-                }
-                may
+            Some(name) if caller.access.may_describe(name) => true,
+            Some(_) if pending.ids.contains(&topic.topic_id) => {
+                // To this client the id is as unknown as one that was never given (P8).
+                *topic = MetadataResponseTopic::default()
+                    .with_name(None)
+                    .with_topic_id(topic.topic_id)
+                    .with_error_code(Code::UnknownTopicId.code())
+                    .with_topic_authorized_operations(OPERATIONS_UNKNOWN);
+                true
             }
+            Some(_) => false,
             // The broker's own "unknown topic id" names nothing.
             None => true,
         }

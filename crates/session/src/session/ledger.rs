@@ -7,6 +7,7 @@ use crate::api::{Expect, fetch, produce};
 use crate::cleared::{Cleared, NoEntry};
 use crate::event::CloseReason;
 use crate::pending::{Otherwise, ReplyStage, RequestStage, Slot};
+use crate::refusal::Code;
 use crate::time::Now;
 
 /// Who waits for a ticket.
@@ -61,24 +62,66 @@ impl Session {
         }
         let Some(Waiter::Slot { serial, side }) = self.tickets.remove(&ticket.serial()) else { return };
         match side {
-            Side::Request => self.refuse_unrecorded_intent(serial),
+            Side::Request => self.refuse_unrecorded_intent(serial, now),
             Side::Reply => self.refuse_unrecorded_entry(serial, now),
         }
     }
 
-    /// The intent could not be written: nothing was stored, the client may try again (56).
-    fn refuse_unrecorded_intent(&mut self, serial: u64) {
+    /// The intent could not be written: nothing was stored, the client may try again (56). What the same producer has behind it
+    /// must not overtake it.
+    fn refuse_unrecorded_intent(&mut self, serial: u64, now: Now) {
         let Some(slot) = self.pending.get_mut(serial) else { return };
         let ReplyStage::Broker(Expect::Produce(pending)) = std::mem::replace(&mut slot.reply, ReplyStage::Nothing)
         else {
             return;
         };
-        let frame = produce::unrecorded(&pending);
-        let silent = pending.silent;
-        self.answer_locally(serial, frame, NoEntry::Refusal);
-        if let (Some(slot), true) = (self.pending.get_mut(serial), silent) {
+        self.answer_unrecorded(serial, &pending);
+        for behind in self.pending.behind(serial) {
+            let Some(slot) = self.pending.get_mut(behind) else { continue };
+            let overtakes = matches!(slot.request, RequestStage::Recording(_) | RequestStage::Ready(_))
+                && matches!(&slot.reply, ReplyStage::Broker(Expect::Produce(it)) if self.refused_producers.hold_any(it));
+            if !overtakes {
+                continue;
+            }
+            let request = std::mem::replace(&mut slot.request, RequestStage::Local);
+            if let ReplyStage::Broker(Expect::Produce(pending)) =
+                std::mem::replace(&mut slot.reply, ReplyStage::Nothing)
+            {
+                self.withdraw(request, &pending, Outcome::Refused { code: Code::StorageError.code() }, now);
+                self.answer_unrecorded(behind, &pending);
+            }
+        }
+    }
+
+    fn answer_unrecorded(&mut self, serial: u64, pending: &produce::Pending) {
+        self.refused_producers.wait_for_all(pending);
+        self.answer_locally(serial, produce::unrecorded(pending), NoEntry::Refusal);
+        if let (Some(slot), true) = (self.pending.get_mut(serial), pending.silent) {
             slot.reply = ReplyStage::Ready(None);
             self.end_after(serial, CloseReason::SilentRequestRefused);
+        }
+    }
+
+    /// Closes the intent of a request that did not leave and never will: now, or as soon as it is durable.
+    fn withdraw(&mut self, request: RequestStage, pending: &produce::Pending, outcome: Outcome, now: Now) {
+        if pending.intent_at.is_none() {
+            return;
+        }
+        let (entry, closes) = (pending.abandoned(outcome, now), vec![produce::intent_id(pending)]);
+        match request {
+            RequestStage::Ready(_) => {
+                self.record(Commit::Entry { entry, closes }, Waiter::Nobody);
+            }
+            RequestStage::Recording(held) => {
+                if let Some(waiter) = self.tickets.get_mut(&held.ticket().serial()) {
+                    *waiter = Waiter::Abandoned { entry: Box::new(entry), closes };
+                }
+            }
+            RequestStage::Waiting(_)
+            | RequestStage::Inspecting(_)
+            | RequestStage::Inspected(..)
+            | RequestStage::Sent
+            | RequestStage::Local => {}
         }
     }
 
@@ -127,34 +170,13 @@ impl Session {
                 }
                 continue;
             };
-            if pending.intent_at.is_none() {
-                if matches!(request, RequestStage::Sent) {
-                    // Without an intent the entry is all that there will be.
-                    let entry = pending.abandoned(Outcome::Unknown, now);
-                    self.record(Commit::Entry { entry, closes: Vec::new() }, Waiter::Nobody);
-                }
-                continue;
-            }
-            let closes = vec![produce::intent_id(&pending)];
-            match request {
-                RequestStage::Sent => {
-                    let entry = pending.abandoned(Outcome::Unknown, now);
-                    self.record(Commit::Entry { entry, closes }, Waiter::Nobody);
-                }
-                RequestStage::Ready(_) => {
-                    let entry = pending.abandoned(Outcome::None, now);
-                    self.record(Commit::Entry { entry, closes }, Waiter::Nobody);
-                }
-                RequestStage::Recording(held) => {
-                    let entry = Box::new(pending.abandoned(Outcome::None, now));
-                    if let Some(waiter) = self.tickets.get_mut(&held.ticket().serial()) {
-                        *waiter = Waiter::Abandoned { entry, closes };
-                    }
-                }
-                RequestStage::Waiting(_)
-                | RequestStage::Inspecting(_)
-                | RequestStage::Inspected(..)
-                | RequestStage::Local => {}
+            if matches!(request, RequestStage::Sent) {
+                // Without an intent the entry is all that there will be.
+                let closes = pending.intent_at.map(|_| produce::intent_id(&pending)).into_iter().collect();
+                let entry = pending.abandoned(Outcome::Unknown, now);
+                self.record(Commit::Entry { entry, closes }, Waiter::Nobody);
+            } else {
+                self.withdraw(request, &pending, Outcome::None, now);
             }
         }
     }
@@ -195,23 +217,24 @@ impl Slot {
 }
 
 impl produce::Pending {
-    /// The entry of a request whose connection went before its answer.
+    /// The entry of a request without an answer of the broker: its connection went, or it was held back.
     fn abandoned(&self, outcome: Outcome, now: Now) -> EntryBody {
         let mut entry = self.entry(Kind::Produce, now);
         entry.outcome = outcome;
-        match outcome {
+        let reason = match outcome {
             Outcome::Unknown => {
                 entry.decision = Decision::Unknown;
-                entry.reason = Some("the connection ended before the broker's answer".to_owned());
+                "the connection ended before the broker's answer"
             }
-            Outcome::None
-            | Outcome::Stored
-            | Outcome::Delivered
-            | Outcome::Refused { .. }
-            | Outcome::BrokerError { .. } => {
-                entry.reason = Some("the connection ended before the request was forwarded".to_owned());
+            Outcome::Refused { .. } => {
+                entry.decision = Decision::Refuse;
+                "a batch before it could not be recorded"
             }
-        }
+            Outcome::None | Outcome::Stored | Outcome::Delivered | Outcome::BrokerError { .. } => {
+                "the connection ended before the request was forwarded"
+            }
+        };
+        entry.reason = Some(reason.to_owned());
         entry
     }
 }

@@ -50,13 +50,7 @@ impl Session {
         self.take_reply(serial, reply, now)
     }
 
-    fn read_answer(
-        &mut self,
-        serial: u64,
-        expect: Expect,
-        arrived: Arrived,
-        now: Now,
-    ) -> Result<Reply, CloseReason> {
+    fn read_answer(&mut self, serial: u64, expect: Expect, arrived: Arrived, now: Now) -> Result<Reply, CloseReason> {
         let Login::LoggedIn { caller, .. } = &self.login else {
             return Err(CloseReason::NotLoggedIn { api_key: arrived.api.code() });
         };

@@ -34,10 +34,7 @@ const OWN_API_VERSIONS: i16 = 3;
 impl Session {
     /// Takes whole frames off the client's bytes, as many as may be in flight.
     pub(super) fn read_client_frames(&mut self, now: Now) {
-        while !self.closing
-            && !self.ending
-            && self.pending.len() < self.context.limits.inflight_requests_max
-        {
+        while !self.closing && !self.ending && self.pending.len() < self.context.limits.inflight_requests_max {
             let limits = &self.context.limits;
             let frame_bytes_max = match self.login {
                 Login::Fresh | Login::Handshaken => limits.frame_bytes_max_before_login,

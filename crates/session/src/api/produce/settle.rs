@@ -35,10 +35,19 @@ impl std::fmt::Debug for Forwarded {
     }
 }
 
-/// Producers of which a batch was refused, by topic and partition: id and epoch. Batches behind it get 45 until the producer
-/// starts anew, else a broker that does not know the producer yet would accept them out of order.
+/// Producers of which a batch was refused, by topic and partition. Batches behind it get 45 until the producer starts anew, or
+/// sends the batch again that could not be recorded: else a broker that does not know the producer yet would accept them out of
+/// order.
 #[derive(Debug, Default)]
-pub(crate) struct RefusedProducers(HashMap<(Arc<str>, i32), (i64, i16)>);
+pub(crate) struct RefusedProducers(HashMap<(Arc<str>, i32), Awaited>);
+
+/// The batch that ends the refusals behind a refused one, beside any with sequence 0 or in another epoch.
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    id: i64,
+    epoch: i16,
+    base_sequence: i32,
+}
 
 /// How many refused producers one connection may have; the oldest sequences are forgotten by closing the connection.
 const REFUSED_PRODUCERS_MAX: usize = 10_000;
@@ -52,7 +61,13 @@ impl RefusedProducers {
     fn holds_back(&mut self, topic: &Arc<str>, partition: i32, producer: Producer) -> bool {
         let key = (Arc::clone(topic), partition);
         match self.0.get(&key) {
-            Some(refused) if *refused == (producer.id, producer.epoch) && producer.base_sequence != 0 => true,
+            Some(awaited)
+                if (awaited.id, awaited.epoch) == (producer.id, producer.epoch)
+                    && producer.base_sequence != 0
+                    && producer.base_sequence != awaited.base_sequence =>
+            {
+                true
+            }
             Some(_) => {
                 self.0.remove(&key);
                 false
@@ -61,8 +76,32 @@ impl RefusedProducers {
         }
     }
 
+    /// For good: the producer must start anew.
     fn refuse(&mut self, topic: &Arc<str>, partition: i32, producer: Producer) {
-        self.0.insert((Arc::clone(topic), partition), (producer.id, producer.epoch));
+        self.wait_for(topic, partition, Producer { base_sequence: 0, ..producer });
+    }
+
+    fn wait_for(&mut self, topic: &Arc<str>, partition: i32, Producer { id, epoch, base_sequence }: Producer) {
+        self.0.insert((Arc::clone(topic), partition), Awaited { id, epoch, base_sequence });
+    }
+
+    /// The intent of this request could not be recorded: until its batches come again, none behind them goes on.
+    pub(crate) fn wait_for_all(&mut self, pending: &Pending) {
+        for (topic, partition, producer) in pending.forwarded() {
+            let earlier = self.0.get(&(Arc::clone(topic), partition));
+            if earlier.is_none_or(|earlier| (earlier.id, earlier.epoch) != (producer.id, producer.epoch)) {
+                self.wait_for(topic, partition, producer);
+            }
+        }
+    }
+
+    /// Whether a batch of this request, which was let pass, stands behind one that has to come again.
+    pub(crate) fn hold_any(&self, pending: &Pending) -> bool {
+        pending.forwarded().any(|(topic, partition, producer)| {
+            self.0
+                .get(&(Arc::clone(topic), partition))
+                .is_some_and(|awaited| (awaited.id, awaited.epoch) == (producer.id, producer.epoch))
+        })
     }
 }
 
@@ -160,7 +199,7 @@ fn decide(
         }
     }
     partition.part = Some(part);
-    if let (Some(producer), Some(_)) = (producer, &partition.refusal) {
+    if let (Some(producer), true) = (producer, refused_records) {
         refused_producers.refuse(&name, partition.index, producer);
     }
     if refused_records {
@@ -236,9 +275,10 @@ fn remember(pending: &mut Pending, found: &ProducedPartition, refused: bool) {
     let batch = match &found.batch {
         Ok(batch) => batch,
         Err(error) => {
-            let partition = pending.topics.get(found.planned.topic).and_then(|topic| {
-                Some((&topic.name, topic.partitions.get(found.planned.partition)?.index))
-            });
+            let partition = pending
+                .topics
+                .get(found.planned.topic)
+                .and_then(|topic| Some((&topic.name, topic.partitions.get(found.planned.partition)?.index)));
             if let (Some((topic, index)), None) = (partition, &pending.unreadable) {
                 pending.unreadable = Some(format!("{topic}-{index}: unreadable: {error}"));
             }
@@ -295,6 +335,16 @@ fn block_entry(pending: &Pending, now: Now) -> EntryBody {
 }
 
 impl Pending {
+    /// The batches of idempotent producers that were let pass.
+    fn forwarded(&self) -> impl Iterator<Item = (&Arc<str>, i32, Producer)> {
+        self.topics.iter().flat_map(|topic| {
+            topic.partitions.iter().filter(|partition| partition.refusal.is_none()).filter_map(|partition| {
+                let (id, epoch, base_sequence) = partition.part.as_ref()?.producer?;
+                Some((&topic.name, partition.index, Producer { id, epoch, base_sequence }))
+            })
+        })
+    }
+
     /// The entry as far as it is known.
     pub(crate) fn entry(&self, kind: Kind, now: Now) -> EntryBody {
         let call = (weir_protocol::ApiKey::Produce, self.version);
@@ -332,6 +382,16 @@ mod tests {
         assert!(!refused.holds_back(&orders, 1, producer(7, 0, 11)), "another partition");
         assert!(!refused.holds_back(&orders, 0, producer(7, 1, 0)), "another epoch");
         assert!(!refused.holds_back(&orders, 0, producer(7, 0, 13)), "which ended it");
+    }
+
+    #[test]
+    fn a_batch_that_could_not_be_recorded_is_awaited() {
+        let orders: Arc<str> = Arc::from("orders");
+        let mut refused = RefusedProducers::default();
+        refused.wait_for(&orders, 0, producer(7, 0, 10));
+        assert!(refused.holds_back(&orders, 0, producer(7, 0, 11)));
+        assert!(!refused.holds_back(&orders, 0, producer(7, 0, 10)), "it comes again");
+        assert!(!refused.holds_back(&orders, 0, producer(7, 0, 11)), "which ended it");
     }
 
     #[test]
