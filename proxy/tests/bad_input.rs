@@ -2,6 +2,7 @@
 //! says why, and that nothing of it reached the broker. Each refusal has its control: the same input without the fault is taken.
 #![expect(
     clippy::unwrap_used,
+    clippy::type_complexity,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,

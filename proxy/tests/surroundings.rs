@@ -1,6 +1,8 @@
 //! A broker that comes, goes and hangs; and everything that makes weir refuse to serve.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::type_complexity,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
