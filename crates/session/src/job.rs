@@ -149,6 +149,12 @@ impl ProduceInspection {
         Vetted::inspected(splices.apply(self.frame.clone()))
     }
 
+    /// Bytes that it keeps alive.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let batches = self.partitions.iter().filter_map(|found| found.batch.as_ref().ok()?.replaced.as_ref());
+        batches.map(Bytes::len).fold(self.frame.len(), usize::saturating_add)
+    }
+
     /// The envelope's bytes; the record spans in it were inspected, but not all of them need to have passed.
     pub(crate) fn envelope(&self) -> &[u8] {
         &self.frame
@@ -246,6 +252,15 @@ impl FetchInspection {
 
     pub(crate) fn envelope(&self) -> &[u8] {
         &self.frame
+    }
+
+    /// Bytes that it keeps alive.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let replaced = self.partitions.iter().map(|found| match &found.replaced {
+            Replacement::None | Replacement::Cut(_) => 0,
+            Replacement::Records(bytes) => bytes.len(),
+        });
+        replaced.fold(self.frame.len(), usize::saturating_add)
     }
 }
 
@@ -478,3 +493,6 @@ const LENGTH_END: usize = 12;
 /// Offset of the attributes' low byte in a v2 batch header; its three low bits are the codec.
 const ATTRIBUTES_LOW_BYTE: usize = 22;
 const CODEC_BITS: u8 = 0b111;
+
+#[cfg(test)]
+mod tests;

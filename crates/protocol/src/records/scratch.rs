@@ -26,8 +26,14 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// The rebuilt batches.
+    /// The rebuilt batches, in memory of about their size: room for a batch that may not compress is taken from the buffer, and
+    /// bytes that wait for a broker must not keep all of it.
     pub(super) fn take_out(&mut self) -> Bytes {
+        if self.out.capacity() / 2 > self.out.len() {
+            let exact = Bytes::copy_from_slice(&self.out);
+            self.out.clear();
+            return exact;
+        }
         let out = self.out.split().freeze();
         if out.len() > KEPT_BYTES_MAX {
             self.out = BytesMut::new();
@@ -53,5 +59,28 @@ impl Scratch {
 impl std::fmt::Debug for Scratch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Scratch").field("plain_bytes", &self.plain.capacity()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leaves_keeps_no_more_than_twice_its_size() {
+        let check = |room: usize, used: usize| {
+            let mut scratch = Scratch::default();
+            scratch.out.reserve(room);
+            scratch.out.resize(used, 7);
+            let out = scratch.take_out();
+            scratch.out = BytesMut::new();
+            assert_eq!(out.as_ref(), vec![7; used]);
+            let kept = out.try_into_mut().map_or(usize::MAX, |out| out.capacity());
+            assert!(kept <= used.saturating_mul(2).saturating_add(1), "{kept} for {used} of {room}");
+        };
+        check(16 << 20, 2 << 20);
+        check(16 << 20, 10);
+        check(1000, 1000);
+        check(1000, 501);
     }
 }

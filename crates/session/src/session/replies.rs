@@ -129,11 +129,13 @@ impl Session {
         let Some(slot) = self.pending.get_mut(done.slot) else { return };
         match inspection {
             Inspection::Produce(inspection) if matches!(slot.request, RequestStage::Inspecting(_)) => {
+                slot.memory = inspection.held_bytes();
                 if let RequestStage::Inspecting(pending) = std::mem::replace(&mut slot.request, RequestStage::Local) {
                     slot.request = RequestStage::Inspected(pending, Box::new(inspection));
                 }
             }
             Inspection::Fetch(inspection) if matches!(slot.reply, ReplyStage::Inspecting { .. }) => {
+                slot.memory = inspection.held_bytes();
                 if let ReplyStage::Inspecting { pending, cleaning } =
                     std::mem::replace(&mut slot.reply, ReplyStage::Nothing)
                 {
