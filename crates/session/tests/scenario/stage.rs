@@ -12,16 +12,16 @@ use weir_audit::{ChainId, ChainState, Commit, Committer, ConnectionId, EntryBody
 use weir_protocol::{ApiKey, FrameReader, peek_request};
 use weir_session::{Cleared, Context, Door, DoorAuth, Event, Job, Now, Peer, Scratch, Session, Start};
 
-use crate::stage::verbs::{heard, response_bytes};
+use crate::stage::verbs::heard;
 use crate::witness::{Asked, Witness, decode_request};
 use crate::world::{self, START};
 
-pub(crate) use verbs::{Heard, authentication, sized};
+pub(crate) use verbs::{Heard, authentication, request_bytes, response_bytes, sized};
 
 const CHAIN: ChainId = ChainId([7; 16]);
 pub(crate) const CONNECTION: ConnectionId = ConnectionId(1);
 /// More steps than any script needs: a session that never comes to rest is a fault of its own.
-const STEPS_MAX: usize = 200_000;
+const STEPS_MAX: usize = 4_000_000;
 
 /// How bytes arrive.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,8 @@ enum Jobs {
     AtOnce,
     /// Once nothing else can go on, the newest first.
     NewestFirst,
+    /// By the script alone.
+    ByHand,
 }
 
 const WAYS: [(Cut, Jobs); 6] = [
@@ -179,6 +181,7 @@ impl Stage {
                 self.queued.push_back(commit);
             }
             if self.log == Log::Prompt && !self.queued.is_empty() {
+                idle = false;
                 self.commit(self.queued.len());
             }
             while let Some(cleared) = self.session.poll_to_broker() {
@@ -189,9 +192,12 @@ impl Stage {
                 idle = false;
                 self.write_to_client(&cleared);
             }
-            if (idle || self.jobs_run == Jobs::AtOnce)
-                && let Some(job) = self.jobs.pop()
-            {
+            let runs = match self.jobs_run {
+                Jobs::AtOnce => true,
+                Jobs::NewestFirst => idle,
+                Jobs::ByHand => false,
+            };
+            if runs && let Some(job) = self.jobs.pop() {
                 idle = false;
                 let done = job.run(&mut self.scratch);
                 self.session.handle_done(done, self.now);

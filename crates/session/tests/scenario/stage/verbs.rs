@@ -10,9 +10,9 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable as _, Encodable, Request, StrBytes};
 use weir_audit::{Commit, EntryBody, IntentRow};
 use weir_protocol::{ApiKey, peek_request};
-use weir_session::{Context, Now};
+use weir_session::{Context, Job, Now};
 
-use super::{Log, Stage};
+use super::{Jobs, Log, Stage};
 use crate::witness::{Asked, decode_answer, decode_request};
 use crate::world::{SECOND, token};
 
@@ -183,6 +183,21 @@ impl Stage {
 
 /// The log, the world and the clock.
 impl Stage {
+    /// The next job, before it is run.
+    #[track_caller]
+    pub(crate) fn take_job(&mut self) -> Job {
+        let jobs_run = std::mem::replace(&mut self.jobs_run, Jobs::ByHand);
+        self.settle();
+        self.jobs_run = jobs_run;
+        self.jobs.pop().unwrap()
+    }
+
+    pub(crate) fn finish_job(&mut self, job: Job) {
+        let done = job.run(&mut self.scratch);
+        self.session.handle_done(done, self.now);
+        self.settle();
+    }
+
     pub(crate) fn hold_log(&mut self) {
         self.settle();
         self.log = Log::Held;
@@ -306,7 +321,7 @@ pub(crate) fn request_bytes<R: Encodable>(asked: Asked, client_id: Option<&str>,
 }
 
 /// The bytes of a broker's answer, size prefix included.
-pub(super) fn response_bytes<T: Encodable>(heard: &Heard, body: &T) -> Vec<u8> {
+pub(crate) fn response_bytes<T: Encodable>(heard: &Heard, body: &T) -> Vec<u8> {
     let mut frame = BytesMut::new();
     frame.put_i32(heard.correlation_id);
     let api = ApiKey::from_code(heard.api).unwrap();
