@@ -5,7 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Decodable, Encodable};
 use weir_audit::{EntryBody, IntentId};
-use weir_protocol::{ApiKey, Request, Response, Segments, Splices};
+use weir_protocol::{ApiKey, GuardError, Request, Response, Segments, Splices, check_request, check_response};
 
 use crate::caller::{Caller, sanitised_client_id};
 use crate::event::CloseReason;
@@ -31,6 +31,18 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
+    /// Checks a frame, and takes everything out of it that nobody knows (P3): what is read, forwarded and answered from here on has
+    /// exactly one reading.
+    pub(crate) fn checked(frame: BytesMut) -> Result<Self, GuardError> {
+        let request = check_request(&frame)?;
+        if request.cleaning.is_empty() {
+            return Ok(Self { frame, request });
+        }
+        let frame = BytesMut::from(request.cleaning.apply(frame.freeze()).to_bytes());
+        let request = check_request(&frame)?;
+        Ok(Self { frame, request })
+    }
+
     pub(crate) fn call(&self) -> (ApiKey, i16) {
         (self.request.api, self.request.version)
     }
@@ -52,10 +64,10 @@ impl Incoming {
             .map_err(|_| CloseReason::NotServed { api_key: self.request.api.code(), api_version: self.request.version })
     }
 
-    /// The edits that every forwarded request gets: unknown tagged fields removed, the client id under weir's name
-    /// (so that no client can be `__admin_client`, which may write to Kafka's internal topics).
+    /// The edit that every forwarded request gets: the client id under weir's name, so that no client can be
+    /// `__admin_client`, which may write to Kafka's internal topics.
     pub(crate) fn header_splices(&self) -> Splices {
-        let mut splices = self.request.cleaning.clone();
+        let mut splices = Splices::default();
         let client_id = format!("weir/{}", self.client_id().unwrap_or_default());
         splices.replace(self.request.client_id_field.clone(), weir_protocol::classic_string(&client_id));
         splices
@@ -86,6 +98,9 @@ impl Incoming {
         }
     }
 }
+
+/// Topic ids that one request makes weir ask the cluster for at a time.
+pub(crate) const UNKNOWN_TOPICS_MAX: usize = 64;
 
 /// What is done with a request.
 #[derive(Debug)]
@@ -135,15 +150,26 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
+    /// Checks a frame as [`Incoming::checked`] does.
+    pub(crate) fn checked(api: ApiKey, version: i16, correlation_id: i32, frame: BytesMut) -> Result<Self, GuardError> {
+        let response = check_response(api, version, correlation_id, &frame)?;
+        if response.cleaning.is_empty() {
+            return Ok(Self { api, version, correlation_id, frame, response });
+        }
+        let frame = BytesMut::from(response.cleaning.apply(frame.freeze()).to_bytes());
+        let response = check_response(api, version, correlation_id, &frame)?;
+        Ok(Self { api, version, correlation_id, frame, response })
+    }
+
     pub(crate) fn decode<T: Decodable>(&self) -> Result<T, CloseReason> {
         let mut body = Bytes::copy_from_slice(self.frame.get(self.response.body..).unwrap_or_default());
         T::decode(&mut body, self.version)
             .map_err(|_| CloseReason::BrokerMalformed(format!("{} version {}", self.api.name(), self.version)))
     }
 
-    /// The response as it came, without unknown tagged fields.
+    /// The response as it came.
     pub(crate) fn pass(self) -> Segments {
-        self.response.cleaning.apply(self.frame.freeze())
+        Segments::from(self.frame.freeze())
     }
 
     /// Another body, in the version that the client spoke.
@@ -167,7 +193,6 @@ pub(crate) enum Reply {
         plan: Vec<Planned>,
         response: weir_protocol::FetchResponse,
         frame: BytesMut,
-        cleaning: Splices,
         pending: Box<fetch::Pending>,
     },
 }

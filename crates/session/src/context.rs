@@ -39,6 +39,15 @@ impl Context {
         self.policy.rules(subject, topic, direction)
     }
 
+    /// The view, if the broker is in it; for the bootstrap port if any broker is.
+    pub(crate) fn view_of(&self, node: Option<i32>) -> Option<Arc<ClusterView>> {
+        let there = |view: &&Arc<ClusterView>| match node {
+            Some(node) => view.brokers.contains_key(&node),
+            None => !view.brokers.is_empty(),
+        };
+        self.view.as_ref().filter(there).cloned()
+    }
+
     /// Whether a reply waits for its entry.
     pub(crate) fn replies_wait(&self, durability: Durability) -> bool {
         #[cfg(feature = "sabotage")]

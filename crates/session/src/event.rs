@@ -16,9 +16,9 @@ pub enum Event {
         /// The broker that the client asked for; `None` = any.
         node: Option<i32>,
     },
-    /// Topic ids that the view does not know: ask the control connection.
+    /// Topic ids, or a broker, that the view does not know: ask the control connection.
     ResolveTopics {
-        /// The ids.
+        /// The ids; none when it is a broker.
         ids: Vec<Uuid>,
     },
     /// A client logged in.
@@ -137,6 +137,14 @@ pub enum CloseReason {
     /// The entry of an outcome could not be written in time.
     #[error("the audit log did not take an entry within {0:?}")]
     AuditHold(Duration),
+    /// A Produce names more partitions than are looked at.
+    #[error("a Produce of {partitions} partitions; at most {max} are taken")]
+    TooManyPartitions {
+        /// How many it names.
+        partitions: usize,
+        /// How many are taken.
+        max: usize,
+    },
     /// More producers had batches refused than can be remembered.
     #[error("too many producers had batches refused on this connection")]
     TooManyRefused,
@@ -169,6 +177,7 @@ impl CloseReason {
             Self::Idle(_) => "idle",
             Self::Expired => "expired",
             Self::AuditHold(_) => "audit_hold",
+            Self::TooManyPartitions { .. } => "too_many_partitions",
             Self::TooManyRefused => "too_many_refused",
             Self::InspectionFailed => "inspection_failed",
             Self::SilentRequestRefused => "silent_request_refused",

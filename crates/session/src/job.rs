@@ -72,6 +72,13 @@ pub(crate) struct Planned {
     pub(crate) digest_key: Option<DigestKey>,
 }
 
+impl Planned {
+    /// INVARIANT: plans are made in the envelope's order, so that results can be found by their place.
+    fn place(&self) -> (usize, usize) {
+        (self.topic, self.partition)
+    }
+}
+
 /// The result of a [`Job`], to be handed back to the session that made it.
 #[derive(Debug)]
 pub struct Done {
@@ -135,9 +142,10 @@ impl ProduceInspection {
     pub(crate) fn assemble(&self, keep: impl Fn(usize, usize) -> bool, mut splices: Splices) -> Vetted {
         let kept = |topic: usize, partition: usize| {
             keep(topic, partition)
-                && self.partitions.iter().any(|found| {
-                    found.planned.topic == topic && found.planned.partition == partition && found.batch.is_ok()
-                })
+                && self
+                    .partitions
+                    .binary_search_by_key(&(topic, partition), |found| found.planned.place())
+                    .is_ok_and(|at| self.partitions.get(at).is_some_and(|found| found.batch.is_ok()))
         };
         for found in &self.partitions {
             let Planned { topic, partition, .. } = found.planned;
@@ -218,10 +226,7 @@ impl FetchInspection {
                 if data.records.as_ref().is_none_or(Range::is_empty) {
                     continue;
                 }
-                let found = self
-                    .partitions
-                    .iter()
-                    .find(|found| found.planned.topic == topic && found.planned.partition == partition);
+                let found = self.found(topic, partition);
                 match (refused(topic, partition), found) {
                     (Some(code), _) => self.response.set_partition_error(topic, partition, code, &mut splices),
                     (None, Some(found)) if found.verdict == FetchVerdict::Show => {
@@ -243,6 +248,12 @@ impl FetchInspection {
             }
         }
         Vetted::inspected(splices.apply(self.frame.clone()))
+    }
+
+    /// What was found in a partition, if it was inspected.
+    pub(crate) fn found(&self, topic: usize, partition: usize) -> Option<&FetchedBatches> {
+        let at = self.partitions.binary_search_by_key(&(topic, partition), |found| found.planned.place()).ok()?;
+        self.partitions.get(at)
     }
 
     /// The frame without any record: each partition that had some gets `code` instead.

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use weir_audit::{EntryBody, IntentId};
-use weir_protocol::{ApiKey, Splices};
+use weir_protocol::ApiKey;
 
 use crate::api::{Expect, Incoming, fetch, produce};
 use crate::cleared::{Cleared, Held};
@@ -95,7 +95,7 @@ pub(crate) enum ReplyStage {
     /// The broker answers.
     Broker(Expect),
     /// Its records are with a job.
-    Inspecting { pending: Box<fetch::Pending>, cleaning: Splices },
+    Inspecting { pending: Box<fetch::Pending> },
     /// It waits for its entry.
     Recording { held: Held, otherwise: Otherwise },
     /// It may leave; `None` when nobody waits for it.
@@ -105,7 +105,7 @@ pub(crate) enum ReplyStage {
 /// What is done when the entry of a reply cannot be written.
 pub(crate) enum Otherwise {
     /// Fetched records are withheld.
-    WithholdFetch { pending: Box<fetch::Pending>, inspection: Box<FetchInspection>, cleaning: Splices },
+    WithholdFetch { pending: Box<fetch::Pending>, inspection: Box<FetchInspection> },
     /// The records are stored: the same entry is tried again until `hold_max` is over.
     TryAgain { entry: Box<EntryBody>, closes: Vec<IntentId> },
     /// The connection closes.

@@ -15,7 +15,7 @@ use weir_protocol::FrameReader;
 use crate::api::produce::RefusedProducers;
 use crate::caller::{Caller, ClientIdentity};
 use crate::cleared::Cleared;
-use crate::context::{Context, Door, DoorAuth, Peer};
+use crate::context::{ClusterView, Context, Door, DoorAuth, Peer};
 use crate::event::{CloseReason, Event};
 use crate::job::{Done, Job};
 use crate::pending::{PendingQueue, ReplyStage, RequestStage, Slot};
@@ -53,6 +53,8 @@ pub struct Session {
     id: ConnectionId,
     door: Arc<Door>,
     context: Arc<Context>,
+    /// The last view in which the broker of this port is: a view without it says that it is away, not what it speaks.
+    view: Option<Arc<ClusterView>>,
     identity: ClientIdentity,
     ids: EventIds,
     login: Login,
@@ -70,6 +72,8 @@ pub struct Session {
     deadlines: Deadlines,
     /// A reply in the queue is the last: nothing more is read of the client.
     ending: bool,
+    /// weir is stopping: nothing more is read from the client.
+    draining: bool,
     closing: bool,
 }
 
@@ -134,10 +138,12 @@ impl Session {
             }
         };
         let deadlines = Deadlines::new(&context.limits, matches!(login, Login::LoggedIn { .. }), now);
+        let view = context.view_of(door.node);
         Self {
             id,
             door,
             context,
+            view,
             identity,
             ids: EventIds { seed, next: 0 },
             login,
@@ -154,6 +160,7 @@ impl Session {
             refused_producers: RefusedProducers::default(),
             deadlines,
             ending: false,
+            draining: false,
             closing: false,
         }
     }
@@ -209,6 +216,7 @@ impl Session {
         if let Login::LoggedIn { caller, .. } = &mut self.login {
             *caller = caller.under(Arc::clone(&context));
         }
+        self.view = context.view_of(self.door.node).or(self.view.take());
         self.context = context;
         self.retry_waiting(now);
         self.advance(now);
@@ -241,6 +249,7 @@ impl Session {
 
     /// weir is stopping: the client is cut once it has no request open, or at once with `force`.
     pub fn handle_shutdown(&mut self, force: bool, now: Now) {
+        self.draining = true;
         if force || self.pending.is_empty() {
             self.close(CloseReason::Drained, now);
         }
@@ -279,6 +288,8 @@ impl Session {
             self.deadlines.answered(was_full, now);
             if slot.last {
                 self.finish(now);
+            } else if self.draining && self.pending.is_empty() {
+                self.close(CloseReason::Drained, now);
             }
             let cleared = match slot.reply {
                 ReplyStage::Ready(Some(cleared)) => cleared,
@@ -325,7 +336,11 @@ impl Session {
 
     /// How many bytes the client may be read for; 0 = stop reading.
     pub fn wants_client_bytes(&self) -> usize {
-        if self.closing || self.ending || self.pending.len() >= self.context.limits.inflight_requests_max {
+        if self.closing
+            || self.ending
+            || self.draining
+            || self.pending.len() >= self.context.limits.inflight_requests_max
+        {
             return 0;
         }
         // The frame that is arriving may always finish: what came before it drains without it.

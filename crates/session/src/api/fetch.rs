@@ -87,6 +87,10 @@ pub(crate) fn response(caller: &Caller, pending: Box<Pending>, arrived: Arrived)
     let mut plan = Vec::new();
     for (at, topic) in response.topics.iter().enumerate() {
         let Some(name) = pending.name_of(&arrived.frame, &topic.topic) else { continue };
+        if !caller.access.may_consume(name) {
+            // It was allowed when it was asked for; the answer leaves it out with 29.
+            continue;
+        }
         let rules = caller.context.rules(&caller.subject(), name, Direction::Consume);
         let audit = &caller.context.audit;
         let digest_key = audit.of(name).digest.then(|| audit.digest_key.clone());
@@ -97,7 +101,7 @@ pub(crate) fn response(caller: &Caller, pending: Box<Pending>, arrived: Arrived)
             }
         }
     }
-    Ok(Reply::Inspect { plan, response, frame: arrived.frame, cleaning: arrived.response.cleaning, pending })
+    Ok(Reply::Inspect { plan, response, frame: arrived.frame, pending })
 }
 
 /// An inspected response, and the entry that it waits for.
@@ -115,7 +119,6 @@ pub(crate) fn settle(
     caller: &Caller,
     pending: &Pending,
     inspection: &FetchInspection,
-    cleaning: &Splices,
     events: &mut impl FnMut(Event),
     now: Now,
 ) -> Settled {
@@ -142,7 +145,7 @@ pub(crate) fn settle(
             fault = fault.or_else(|| Some(format!("{name}-{}: {}", part.partition, unreadable(found)?)));
             events(withheld_event(pending, found, &part));
         }
-        if found.batches > 0 || part.error_code != 0 {
+        if found.batches > 0 || part.error_code != 0 || withheld(found) {
             parts.push(part);
         }
     }
@@ -156,13 +159,8 @@ pub(crate) fn settle(
         entry.parts = parts;
         Box::new(entry)
     });
-    let frame = inspection.assemble(envelope_splices(caller, pending, inspection, cleaning), |topic, partition| {
-        let verdict = inspection
-            .partitions
-            .iter()
-            .find(|found| found.planned.topic == topic && found.planned.partition == partition)
-            .map(|found| found.verdict);
-        match verdict {
+    let frame = inspection.assemble(envelope_splices(caller, pending, inspection), |topic, partition| {
+        match inspection.found(topic, partition).map(|found| found.verdict) {
             Some(FetchVerdict::Show) => None,
             Some(FetchVerdict::OldFormat) => Some(Code::StorageError.code()),
             // Not asked for, or not allowed: the broker answered what nobody may see.
@@ -173,24 +171,26 @@ pub(crate) fn settle(
 }
 
 /// The response without a record: the entry about it could not be written (56, retriable).
-pub(crate) fn unrecorded(
-    caller: &Caller,
-    pending: &Pending,
-    inspection: &FetchInspection,
-    cleaning: &Splices,
-) -> Vetted {
-    inspection.withheld(envelope_splices(caller, pending, inspection, cleaning), Code::StorageError.code())
+pub(crate) fn unrecorded(caller: &Caller, pending: &Pending, inspection: &FetchInspection) -> Vetted {
+    inspection.withheld(envelope_splices(caller, pending, inspection), Code::StorageError.code())
 }
 
-/// Session id 0, weir's own ports, the refused topics, no unknown tagged fields.
-fn envelope_splices(caller: &Caller, pending: &Pending, inspection: &FetchInspection, cleaning: &Splices) -> Splices {
-    let mut splices = cleaning.clone();
+/// Session id 0, weir's own ports, the refused topics.
+fn envelope_splices(caller: &Caller, pending: &Pending, inspection: &FetchInspection) -> Splices {
+    let mut splices = Splices::default();
     let response = &inspection.response;
     response.make_sessionless(&mut splices);
     let endpoints =
         response.node_endpoints.iter().map(|endpoint| caller.advertised(endpoint.node_id)).collect::<Vec<_>>();
     response.rewrite_endpoints(&endpoints, &mut splices);
     response.add_errors(&pending.refusals, &mut splices);
+    for (topic, fetched) in response.topics.iter().enumerate() {
+        for (partition, data) in fetched.partitions.iter().enumerate() {
+            if data.preferred_read_replica >= 0 && caller.advertised(data.preferred_read_replica).is_none() {
+                response.clear_preferred_read_replica(topic, partition, &mut splices);
+            }
+        }
+    }
     splices
 }
 
@@ -279,6 +279,7 @@ fn unknown_topics(caller: &Caller, asked: &FetchRequest) -> Vec<Uuid> {
             TopicRef::Id(id) if !view.topics.contains_key(&id) && !view.unknown_topics.contains(&id) => Some(id),
             TopicRef::Id(_) | TopicRef::Name(_) => None,
         })
+        .take(super::UNKNOWN_TOPICS_MAX)
         .collect()
 }
 

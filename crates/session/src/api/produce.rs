@@ -83,6 +83,9 @@ impl Refusal {
     }
 }
 
+/// Partitions of one Produce: each makes a part of the entry, and clients send to a few dozen at once.
+const PARTITIONS_MAX: usize = 10_000;
+
 const ACKS_NONE: i16 = 0;
 const ACKS_LEADER: i16 = 1;
 const ACKS_ALL: i16 = -1;
@@ -92,6 +95,10 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, event_id: EventId, no
         Ok(request) => request,
         Err(error) => return Action::Close(CloseReason::Malformed(error)),
     };
+    let partitions = request.topics.iter().map(|topic| topic.partitions.len()).sum::<usize>();
+    if partitions > PARTITIONS_MAX {
+        return Action::Close(CloseReason::TooManyPartitions { partitions, max: PARTITIONS_MAX });
+    }
     let unknown = unknown_topics(caller, &request);
     if !unknown.is_empty() {
         return Action::Resolve { incoming, ids: unknown };
@@ -123,12 +130,12 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, event_id: EventId, no
         for (partition_at, partition) in asked.partitions.iter().enumerate() {
             let refusal = match (code, &partition.records) {
                 (Some(code), _) => Some(Refusal::of(code)),
-                (None, None) => Some(Refusal::of(Code::InvalidRecord)),
-                (None, Some(records)) => {
+                (None, Some(records)) if !records.is_empty() => {
                     let (records, rules, digest_key) = (records.clone(), rules.clone(), digest_key.clone());
                     plan.push(Planned { topic: at, partition: partition_at, records, rules, digest_key });
                     None
                 }
+                (None, Some(_) | None) => Some(Refusal::of(Code::InvalidRecord)),
             };
             partitions.push(Partition { index: partition.index, refusal, part: None });
         }
@@ -175,6 +182,7 @@ fn unknown_topics(caller: &Caller, request: &ProduceRequest) -> Vec<Uuid> {
             TopicRef::Id(id) if !view.topics.contains_key(&id) && !view.unknown_topics.contains(&id) => Some(id),
             TopicRef::Id(_) | TopicRef::Name(_) => None,
         })
+        .take(super::UNKNOWN_TOPICS_MAX)
         .collect()
 }
 

@@ -35,6 +35,11 @@ pub(crate) fn handshake(door: &Door, incoming: &Incoming) -> (Action, bool) {
     (incoming.answer(&body), code.is_none())
 }
 
+/// The answer to a handshake less than a second after the last login (T12).
+pub(crate) fn too_early(incoming: &Incoming) -> Action {
+    incoming.answer(&SaslHandshakeResponse::default().with_error_code(Code::IllegalSaslState.code()))
+}
+
 /// A login that failed: what the client is told, and the stable reason for logs and entries.
 #[derive(Debug)]
 pub(crate) struct LoginRefused {

@@ -11,6 +11,9 @@ use crate::time::Now;
 /// How long an entry that could not be written waits before it is tried again.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
+/// Time between two logins on one connection, as Kafka has it (KIP-368).
+const RELOGIN_PAUSE: Duration = Duration::from_secs(1);
+
 /// Points on the monotonic clock.
 #[derive(Debug)]
 pub(super) struct Deadlines {
@@ -20,6 +23,8 @@ pub(super) struct Deadlines {
     /// When the broker said something, last.
     broker: Duration,
     expiry: Option<Duration>,
+    /// When the client logged in, last.
+    logged_in: Option<Duration>,
     stopped: bool,
 }
 
@@ -31,6 +36,7 @@ impl Deadlines {
             idle: Some(now.monotonic),
             broker: now.monotonic,
             expiry: None,
+            logged_in: None,
             stopped: false,
         }
     }
@@ -64,9 +70,20 @@ impl Deadlines {
     }
 
     /// `expires_at`: on the monotonic clock.
-    pub(super) fn logged_in(&mut self, expires_at: Option<Duration>) {
+    pub(super) fn logged_in(&mut self, expires_at: Option<Duration>, now: Now) {
         self.login = None;
         self.expiry = expires_at;
+        self.logged_in = Some(now.monotonic);
+    }
+
+    /// Each login is an entry: one connection makes at most one a second.
+    pub(super) fn may_log_in_again(&self, now: Now) -> bool {
+        self.logged_in.is_none_or(|at| now.monotonic.saturating_sub(at) >= RELOGIN_PAUSE)
+    }
+
+    /// Whether the session is over by its token.
+    pub(super) fn is_expired(&self, now: Now) -> bool {
+        self.expiry.is_some_and(|at| at <= now.monotonic)
     }
 
     pub(super) fn stop(&mut self) {

@@ -128,9 +128,9 @@ impl Session {
     fn refuse_unrecorded_entry(&mut self, serial: u64, now: Now) {
         let Some(slot) = self.pending.get_mut(serial) else { return };
         match &slot.reply {
-            ReplyStage::Recording { otherwise: Otherwise::WithholdFetch { pending, inspection, cleaning }, .. } => {
+            ReplyStage::Recording { otherwise: Otherwise::WithholdFetch { pending, inspection }, .. } => {
                 if let Login::LoggedIn { caller, .. } = &self.login {
-                    let vetted = fetch::unrecorded(caller, pending, inspection, cleaning);
+                    let vetted = fetch::unrecorded(caller, pending, inspection);
                     slot.reply = ReplyStage::Ready(Some(Cleared::without_entry(vetted, NoEntry::Refusal)));
                 }
             }

@@ -2,7 +2,6 @@
 
 use bytes::BytesMut;
 use weir_audit::Commit;
-use weir_protocol::check_response;
 
 use super::ledger::{Side, Waiter};
 use super::{Login, Session};
@@ -38,14 +37,16 @@ impl Session {
             slot.reply = ReplyStage::Ready(None);
             return Ok(());
         }
+        if self.deadlines.is_expired(now) {
+            return Err(CloseReason::Expired);
+        }
         // An answer that cannot be read leaves the slot as it is: its intent is still to be closed.
-        let response = check_response(api, version, slot.correlation_id, &frame)
+        let arrived = Arrived::checked(api, version, slot.correlation_id, frame)
             .map_err(|error| CloseReason::BrokerMalformed(error.to_string()))?;
         let ReplyStage::Broker(expect) = std::mem::replace(&mut slot.reply, ReplyStage::Nothing) else {
             return Err(nobody());
         };
-        slot.memory = frame.len();
-        let arrived = Arrived { api, version, correlation_id: slot.correlation_id, frame, response };
+        slot.memory = arrived.frame.len();
         let reply = self.read_answer(serial, expect, arrived, now)?;
         self.take_reply(serial, reply, now)
     }
@@ -109,11 +110,11 @@ impl Session {
                     ReplyStage::Ready((!swallow).then_some(cleared))
                 };
             }
-            Reply::Inspect { plan, response, frame, cleaning, pending } => {
+            Reply::Inspect { plan, response, frame, pending } => {
                 let limits = self.context.limits.records;
                 let job = Job::fetch(serial, frame, response, plan, limits);
                 if let Some(slot) = self.pending.get_mut(serial) {
-                    slot.reply = ReplyStage::Inspecting { pending, cleaning };
+                    slot.reply = ReplyStage::Inspecting { pending };
                 }
                 self.jobs.push_back(job);
             }
@@ -136,10 +137,8 @@ impl Session {
             }
             Inspection::Fetch(inspection) if matches!(slot.reply, ReplyStage::Inspecting { .. }) => {
                 slot.memory = inspection.held_bytes();
-                if let ReplyStage::Inspecting { pending, cleaning } =
-                    std::mem::replace(&mut slot.reply, ReplyStage::Nothing)
-                {
-                    self.settle_fetch(done.slot, pending, Box::new(inspection), cleaning, now);
+                if let ReplyStage::Inspecting { pending } = std::mem::replace(&mut slot.reply, ReplyStage::Nothing) {
+                    self.settle_fetch(done.slot, pending, Box::new(inspection), now);
                 }
             }
             // Not what the slot waits for: a result of another request would be a fault of the caller.
@@ -147,18 +146,10 @@ impl Session {
         }
     }
 
-    fn settle_fetch(
-        &mut self,
-        serial: u64,
-        pending: Box<fetch::Pending>,
-        inspection: Box<FetchInspection>,
-        cleaning: weir_protocol::Splices,
-        now: Now,
-    ) {
+    fn settle_fetch(&mut self, serial: u64, pending: Box<fetch::Pending>, inspection: Box<FetchInspection>, now: Now) {
         let Login::LoggedIn { caller, .. } = &self.login else { return };
         let events = &mut self.events;
-        let settled =
-            fetch::settle(caller, &pending, &inspection, &cleaning, &mut |event| events.push_back(event), now);
+        let settled = fetch::settle(caller, &pending, &inspection, &mut |event| events.push_back(event), now);
         let ticket = match (settled.entry, settled.wait) {
             (None, _) => None,
             (Some(entry), wait) => {
@@ -177,7 +168,7 @@ impl Session {
             Some((_, false)) => ReplyStage::Ready(Some(Cleared::without_entry(settled.frame, NoEntry::Async))),
             Some((ticket, true)) => ReplyStage::Recording {
                 held: Held::new(settled.frame, ticket),
-                otherwise: Otherwise::WithholdFetch { pending, inspection, cleaning },
+                otherwise: Otherwise::WithholdFetch { pending, inspection },
             },
         };
     }

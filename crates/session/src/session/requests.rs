@@ -7,7 +7,7 @@ use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::protocol::StrBytes;
 use weir_audit::{Commit, Kind, Outcome};
 use weir_authn::Authenticated;
-use weir_protocol::{ApiKey, RequestPrefix, Segments, check_request, peek_request, unsupported_version_response};
+use weir_protocol::{ApiKey, RequestPrefix, Segments, peek_request, unsupported_version_response};
 
 use super::ledger::{Side, Waiter};
 use super::{Login, Session};
@@ -31,10 +31,17 @@ const SOFTWARE_VERSION: &str = env!("CARGO_PKG_VERSION");
 const OWN_CLIENT_ID: &str = "weir/";
 const OWN_API_VERSIONS: i16 = 3;
 
+/// Refusals of one request that are noted one by one; the rest is one note.
+const NOTES_MAX: usize = 16;
+
 impl Session {
     /// Takes whole frames off the client's bytes, as many as may be in flight.
     pub(super) fn read_client_frames(&mut self, now: Now) {
-        while !self.closing && !self.ending && self.pending.len() < self.context.limits.inflight_requests_max {
+        while !self.closing
+            && !self.ending
+            && !self.draining
+            && self.pending.len() < self.context.limits.inflight_requests_max
+        {
             let limits = &self.context.limits;
             let frame_bytes_max = match self.login {
                 Login::Fresh | Login::Handshaken => limits.frame_bytes_max_before_login,
@@ -77,9 +84,12 @@ impl Session {
             // Decided by the key alone, before the body is parsed (T8).
             return self.end(None, CloseReason::NotLoggedIn { api_key: prefix.api_key }, now);
         }
-        match check_request(&frame) {
-            Ok(request) => {
-                let incoming = Incoming { frame, request };
+        if self.deadlines.is_expired(now) {
+            // As the broker does, on the next request: the timer alone may be late (KIP-368).
+            return self.close(CloseReason::Expired, now);
+        }
+        match Incoming::checked(frame) {
+            Ok(incoming) => {
                 let serial = self.open_slot(&incoming, now);
                 self.dispatch(serial, incoming, now);
             }
@@ -169,7 +179,11 @@ impl Session {
             | ApiKey::SyncGroup
             | ApiKey::InitProducerId => {}
         }
-        let Some(view) = self.context.view.clone() else { return self.wait(serial, incoming) };
+        let Some(view) = self.view.clone() else {
+            // Clients may know a broker from its own Metadata before weir's view has it.
+            self.events.push_back(Event::ResolveTopics { ids: Vec::new() });
+            return self.wait(serial, incoming);
+        };
         if incoming.request.api == ApiKey::ApiVersions {
             let action = api_versions::request(&view, &self.door, &incoming);
             return self.act(serial, action, now);
@@ -181,6 +195,11 @@ impl Session {
         let (call, client_id) = (incoming.call(), incoming.client_id());
         let mut notes = Notes::new();
         let action = self.decide(&caller, incoming, &mut notes, now);
+        if notes.len() > NOTES_MAX {
+            let others = Note { code: Code::TopicAuthorizationFailed, reason: "others_not_allowed", resource: None };
+            notes.truncate(NOTES_MAX);
+            notes.push(others);
+        }
         for note in notes {
             self.note_refusal(&caller, (call.0.code(), call.1), client_id.as_deref(), note, now);
         }
@@ -271,7 +290,7 @@ impl Session {
 
     /// Whether the brokers behind this door know the version in which the slot's request would go on.
     fn speaks(&mut self, api: ApiKey, serial: u64) -> bool {
-        let spoken = self.context.view.as_ref().and_then(|view| view.versions(self.door.node, api));
+        let spoken = self.view.as_ref().and_then(|view| view.versions(self.door.node, api));
         let slot = self.pending.get_mut(serial);
         slot.zip(spoken).is_some_and(|(slot, (min, max))| (min..=max).contains(&slot.upstream_version))
     }
@@ -297,6 +316,10 @@ impl Session {
     fn handshake(&mut self, serial: u64, incoming: &Incoming, now: Now) {
         let (action, accepted) = sasl::handshake(&self.door, incoming);
         match &mut self.login {
+            Login::LoggedIn { .. } if accepted && !self.deadlines.may_log_in_again(now) => {
+                let answer = sasl::too_early(incoming);
+                return self.act(serial, answer, now);
+            }
             Login::LoggedIn { again, .. } => *again = accepted,
             Login::Fresh | Login::Handshaken if accepted => self.login = Login::Handshaken,
             Login::Fresh | Login::Handshaken => {}
@@ -354,7 +377,7 @@ impl Session {
         let lifetime = expires_at.saturating_sub(now.wall);
         self.events.push_back(Event::LoggedIn { principal: principal.id.clone(), lifetime: Some(lifetime) });
         self.login = Login::LoggedIn { caller, again: false };
-        self.deadlines.logged_in(Some(now.monotonic.saturating_add(lifetime)));
+        self.deadlines.logged_in(Some(now.monotonic.saturating_add(lifetime)), now);
         let Action::Answer(frame) = sasl::accepted(incoming, expires_at, now) else {
             let message = "the login cannot be answered in this version".to_owned();
             return self.end(Some(serial), CloseReason::LoginFailed(message), now);
@@ -372,7 +395,6 @@ impl Session {
     /// weir says its own name first; the answer is read and swallowed.
     pub(super) fn introduce(&mut self, now: Now) {
         let version = self
-            .context
             .view
             .as_ref()
             .and_then(|view| view.spoken(self.door.node, ApiKey::ApiVersions))
@@ -461,6 +483,7 @@ impl Session {
             | CloseReason::Idle(_)
             | CloseReason::Expired
             | CloseReason::AuditHold(_)
+            | CloseReason::TooManyPartitions { .. }
             | CloseReason::TooManyRefused
             | CloseReason::InspectionFailed
             | CloseReason::SilentRequestRefused

@@ -102,6 +102,7 @@ fn a_login_again_of_the_same_principal_prolongs_the_session() {
 fn a_login_again_of_another_principal_ends_the_connection() {
     play(|stage| {
         stage.login();
+        stage.wait(SECOND);
         stage.handshake();
         let other = token("svc-2", "checkout", stage.now, 60 * SECOND);
         stage.ask(2, &authentication(&other));
@@ -117,6 +118,7 @@ fn a_login_again_of_another_principal_ends_the_connection() {
 fn between_handshake_and_token_of_a_login_again_other_requests_end_the_connection() {
     play(|stage| {
         stage.login();
+        stage.wait(SECOND);
         stage.handshake();
         stage.ask(METADATA, &metadata());
         stage.heard_nothing();

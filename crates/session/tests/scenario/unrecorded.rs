@@ -240,6 +240,7 @@ fn the_surest_durability_of_a_request_holds_for_all_of_it() {
 fn a_login_again_that_cannot_be_recorded_ends_the_connection() {
     play(|stage| {
         stage.login();
+        stage.wait(SECOND);
         stage.handshake();
         stage.fail_log();
         let again = token("svc-1", "checkout", stage.now, 60 * SECOND);

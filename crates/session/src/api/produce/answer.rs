@@ -73,7 +73,9 @@ pub(crate) fn response(pending: &mut Pending, arrived: &Arrived, now: Now) -> Re
         pending.failed = true;
     }
     let mut entry = pending.entry(Kind::Produce, now);
-    entry.outcome = if worst == 0 { Outcome::Stored } else { Outcome::BrokerError { code: worst } };
+    // Each part says what became of it; the entry says that something was stored if anything was.
+    let stored = entry.parts.iter().any(|part| part.error_code == 0);
+    entry.outcome = if stored { Outcome::Stored } else { Outcome::BrokerError { code: worst } };
     let closes = if pending.intent_at.is_some() { vec![intent_id(pending)] } else { Vec::new() };
     Ok(Reply::Record {
         frame,
