@@ -253,6 +253,32 @@ fn digest(configured: Digest) -> bool {
 /// Memory of the audit log (L6), bytes.
 const AUDIT_MEMORY_BYTES: usize = 32 << 20;
 
+/// Memory of the program itself: code, runtime, policies, metrics; bytes.
+const PROGRAM_MEMORY_BYTES: usize = 32 << 20;
+
+/// Memory of a connection that holds no frame, bytes.
+const CONNECTION_MEMORY_BYTES: usize = 32 << 10;
+
+/// What one inspection may hold in units of `batch_bytes_max`: the batch opened, edited, and compressed again, and the edits
+/// themselves, which take up to twice as much.
+const INSPECTION_BATCHES: usize = 5;
+
+/// What the limits add up to. Small jobs, which connections run themselves, hold next to nothing.
+fn memory(limits: &config::Limits, threads: usize) -> String {
+    let inspection = threads.saturating_mul(INSPECTION_BATCHES).saturating_mul(limits.batch_bytes_max);
+    let connections = limits.connections_max.saturating_mul(CONNECTION_MEMORY_BYTES);
+    let parts = [limits.memory_max, inspection, connections, AUDIT_MEMORY_BYTES, PROGRAM_MEMORY_BYTES];
+    format!(
+        "at most {} MiB by limits: {} frames, {} inspection ({threads} threads), {} connections, {} audit, {} program",
+        parts.into_iter().fold(0, usize::saturating_add) >> 20,
+        limits.memory_max >> 20,
+        inspection >> 20,
+        connections >> 20,
+        AUDIT_MEMORY_BYTES >> 20,
+        PROGRAM_MEMORY_BYTES >> 20,
+    )
+}
+
 /// What is served, in one block.
 fn banner(config: &Config, context: &Context, opened: &Opened, threads: usize) -> String {
     use std::fmt::Write as _;
@@ -297,19 +323,6 @@ fn banner(config: &Config, context: &Context, opened: &Opened, threads: usize) -
         ),
     );
     line("metrics", format!("http://{}/metrics", config.admin.metrics));
-    let limits = &config.limits;
-    let inspection = threads.saturating_mul(2).saturating_mul(limits.batch_bytes_max).saturating_mul(2);
-    let sum = limits.memory_max.saturating_add(inspection).saturating_add(AUDIT_MEMORY_BYTES);
-    line(
-        "memory",
-        format!(
-            "at most {} MiB by limits: {} frames, {} inspection ({} threads), {} audit",
-            sum >> 20,
-            limits.memory_max >> 20,
-            inspection >> 20,
-            threads * 2,
-            AUDIT_MEMORY_BYTES >> 20
-        ),
-    );
+    line("memory", memory(&config.limits, threads));
     text
 }
