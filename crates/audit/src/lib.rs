@@ -27,6 +27,7 @@ pub mod verify;
 mod committer;
 mod dwell;
 mod entry;
+mod group;
 mod ids;
 mod memory;
 mod merger;
@@ -42,6 +43,7 @@ pub use entry::{
     ClientRef, Decision, ENTRY_BYTES_MAX, Entry, EntryBody, EntryError, IntentRow, Kind, Outcome, Part, PrincipalKind,
     PrincipalRef, Producer, RuleHit, Split, TEXT_BYTES_MAX, clip_text,
 };
+pub use group::{GroupCommit, Step};
 pub use ids::{ChainId, ConnectionId, EventId, IdError, IntentId, SessionId, Ticket};
 pub use memory::{MemorySink, MemorySinkError};
 pub use merger::{AFTER_LOGIN_ROWS_MAX, BEFORE_LOGIN_ROWS_MAX, MERGE_WINDOW, Merger};
