@@ -211,6 +211,11 @@ impl Session {
         self.advance(now);
     }
 
+    /// An entry of this session, which is closing, was taken over by the log's owner, who records it as soon as it can.
+    pub fn handle_owed(&mut self, ticket: Ticket) {
+        self.take_owed(ticket);
+    }
+
     /// Another world: policies, keys or the view of the cluster changed.
     pub fn handle_context(&mut self, context: Arc<Context>, now: Now) {
         if let Login::LoggedIn { caller, .. } = &mut self.login {

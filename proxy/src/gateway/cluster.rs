@@ -1,6 +1,6 @@
 //! Keeps one control connection to the cluster, and publishes what it learns.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use weir_session::{ClusterView, Control, ControlError, Learned};
 use super::socket::{self, Outgoing};
 use super::telemetry::Metrics;
 use super::world::World;
-use crate::config::{NodeIds, Upstream};
+use crate::config::Upstream;
 
 /// How often the cluster is asked without a reason.
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
@@ -56,7 +56,8 @@ impl Cluster {
     /// Runs until the process ends.
     pub(crate) async fn run(mut self) {
         let mut view = ClusterView::default();
-        let mut reported = false;
+        let mut reported = HashMap::new();
+        let mut generation = 0;
         loop {
             for at in 0..self.upstream.bootstrap.len() {
                 let Some(address) = self.upstream.bootstrap.get(at).cloned() else { continue };
@@ -65,11 +66,16 @@ impl Cluster {
                     Err(error) => error,
                 };
                 self.metrics.cluster_up.set(0);
+                if view.generation > generation {
+                    generation = view.generation;
+                    reported.clear();
+                }
                 // The same trouble is reported once, not twice a second.
-                if view.generation > 0 || !reported {
-                    tracing::warn!(event = "cluster.unreachable", broker = %address, error = %error,
+                let error = error.to_string();
+                if reported.get(&at) != Some(&error) {
+                    tracing::warn!(event = "cluster.unreachable", broker = %address, error,
                         hint = "is the broker running and `upstream.bootstrap` right?");
-                    reported = true;
+                    reported.insert(at, error);
                 }
             }
             tokio::time::sleep(RECONNECT_PAUSE).await;
@@ -140,15 +146,15 @@ impl Cluster {
             let brokers = learned.brokers.len();
             tracing::info!(event = "cluster.reached", brokers, topics = learned.topics.len());
         }
-        let hidden = learned.brokers.keys().filter(|id| !is_served(&self.upstream.node_ids, **id)).count();
-        if hidden > 0 {
+        let hidden = self.upstream.node_ids.without(learned.brokers.keys());
+        if !hidden.is_empty() && hidden != self.upstream.node_ids.without(view.brokers.keys()) {
             tracing::warn!(
                 event = "cluster.brokers_hidden",
-                brokers = hidden,
-                hint = "their node ids are not in `upstream.node_ids`; clients cannot reach them"
+                node_ids = join(&hidden),
+                hint = "they are not in `upstream.node_ids`; clients cannot reach them"
             );
         }
-        self.metrics.brokers_hidden.set(i64::try_from(hidden).unwrap_or(i64::MAX));
+        self.metrics.brokers_hidden.set(i64::try_from(hidden.len()).unwrap_or(i64::MAX));
         self.metrics.cluster_up.set(1);
         if view.unknown_topics.len() + asked.len() > UNKNOWN_TOPICS_MAX {
             view.unknown_topics.clear();
@@ -161,6 +167,7 @@ impl Cluster {
     }
 }
 
-fn is_served(node_ids: &NodeIds, id: i32) -> bool {
-    node_ids.index_of(id).is_some()
+/// Node ids as a list for people.
+pub(crate) fn join(node_ids: &[i32]) -> String {
+    node_ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

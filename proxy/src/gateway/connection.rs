@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use weir_audit::{Receipt, Ticket};
+use weir_audit::{Commit, Receipt, Ticket};
 use weir_session::{CloseReason, Context, Done, Event, Session, Start};
 
 use super::budget::{Budget, Share};
@@ -201,9 +201,7 @@ impl Connection<'_> {
             }
             while let Some((ticket, commit)) = self.session.poll_commit() {
                 idle = false;
-                if !self.shared.ledger.submit(ticket, commit, self.inbox.clone()) {
-                    self.session.handle_unrecorded(ticket, clock.now());
-                }
+                submit(self.shared, &mut self.session, &self.inbox, (ticket, commit));
             }
             if self.to_broker.is_empty()
                 && let Some(cleared) = self.session.poll_to_broker()
@@ -356,9 +354,7 @@ impl Connection<'_> {
         let clock = self.shared.clock;
         while !self.session.is_drained() {
             while let Some((ticket, commit)) = self.session.poll_commit() {
-                if !self.shared.ledger.submit(ticket, commit, self.inbox.clone()) {
-                    self.session.handle_unrecorded(ticket, clock.now());
-                }
+                submit(self.shared, &mut self.session, &self.inbox, (ticket, commit));
             }
             if self.session.is_drained() {
                 break;
@@ -372,6 +368,21 @@ impl Connection<'_> {
         }
         self.share.set(0);
         self.shared.telemetry.closed(&self.listener);
+    }
+}
+
+/// Hands a commit to the ledger. Once the sockets are gone nobody can hold a reply for an entry: the ledger owes it then.
+fn submit(shared: &Shared, session: &mut Session, inbox: &Inbox, (ticket, commit): (Ticket, Commit)) {
+    match commit {
+        Commit::Entry { entry, closes } if session.is_closing() => {
+            shared.ledger.owe(entry, closes);
+            session.handle_owed(ticket);
+        }
+        Commit::Entry { .. } | Commit::Intent(_) => {
+            if !shared.ledger.submit(ticket, commit, inbox.clone()) {
+                session.handle_unrecorded(ticket, shared.clock.now());
+            }
+        }
     }
 }
 

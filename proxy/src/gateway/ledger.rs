@@ -21,8 +21,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use weir_audit::{
-    BATCH_ENTRIES_MAX, Commit, Decision, Dwell, EntryBody, EventId, IntentRow, Kind, Merger, Outcome, PrincipalKind,
-    PrincipalRef, Receipt, Ticket,
+    BATCH_ENTRIES_MAX, Commit, Decision, Dwell, EntryBody, EventId, IntentId, IntentRow, Kind, Merger, Outcome,
+    PrincipalKind, PrincipalRef, Receipt, Ticket,
 };
 use weir_audit_store::{Opened, Store};
 
@@ -40,8 +40,20 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 const REOPEN_FAILURES_PER_LINE: u32 = 20;
 
 enum Order {
-    Commit { ticket: Ticket, commit: Box<Commit>, inbox: Inbox },
-    Refusal { entry: Box<EntryBody>, resource: Option<String> },
+    Commit {
+        ticket: Ticket,
+        commit: Box<Commit>,
+        inbox: Inbox,
+    },
+    Refusal {
+        entry: Box<EntryBody>,
+        resource: Option<String>,
+    },
+    /// An entry of a connection that is gone: it is tried until it is on record.
+    Owed {
+        entry: Box<EntryBody>,
+        closes: Vec<IntentId>,
+    },
     Stop,
 }
 
@@ -109,6 +121,14 @@ impl Ledger {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
         }
         false
+    }
+
+    /// Hands over an entry that nobody waits for any more and that must not be lost.
+    pub(crate) fn owe(&self, entry: EntryBody, closes: Vec<IntentId>) {
+        if self.orders.try_send(Order::Owed { entry: Box::new(entry), closes }).is_err() {
+            self.metrics.audit_unrecorded.inc();
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Queues a refusal to be merged with its like. A flood of them is cut at the queue: the refusals themselves stand.
@@ -273,6 +293,7 @@ impl Writer {
                     self.book.owe(entry, Vec::new());
                 }
             }
+            Order::Owed { entry, closes } => self.book.owe(*entry, closes),
             Order::Stop => batch.stop = true,
         }
     }

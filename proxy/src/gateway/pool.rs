@@ -129,7 +129,11 @@ fn guarded<T>(slot: u64, work: impl FnOnce(&mut Scratch) -> T) -> Option<T> {
     SCRATCH.with_borrow_mut(|scratch| {
         let done = catch_unwind(AssertUnwindSafe(|| work(scratch))).ok();
         if done.is_none() {
-            tracing::error!(event = "inspection.panicked", slot, hint = "this is a defect of weir; the frame was refused");
+            tracing::error!(
+                event = "inspection.panicked",
+                slot,
+                hint = "this is a defect of weir; the frame was refused"
+            );
             *scratch = Scratch::default();
         }
         done

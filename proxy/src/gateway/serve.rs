@@ -117,7 +117,7 @@ async fn run(
         bootstrap: config.upstream.bootstrap.clone(),
         connect_timeout: config.upstream.connect_timeout,
     });
-    admin::listen(config.admin.metrics, Arc::clone(&metrics), Arc::clone(&shared))
+    admin::listen(config.admin.metrics, config.upstream.node_ids.clone(), Arc::clone(&metrics), Arc::clone(&shared))
         .await
         .map_err(|source| Unbound { address: config.admin.metrics, what: "`admin.metrics`".to_owned(), source })
         .map_err(bind_error)?;

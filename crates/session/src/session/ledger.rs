@@ -18,6 +18,8 @@ pub(super) enum Waiter {
     Nobody,
     /// An intent whose request will never leave: it is closed as soon as it is durable.
     Abandoned { entry: Box<EntryBody>, closes: Vec<IntentId> },
+    /// An entry about stored records whose client is gone: it is recorded again should this attempt fail.
+    Orphan { entry: Box<EntryBody>, closes: Vec<IntentId> },
 }
 
 /// Which side of a slot waits.
@@ -52,7 +54,14 @@ impl Session {
             Some(Waiter::Abandoned { entry, closes }) => {
                 self.record(Commit::Entry { entry: *entry, closes }, Waiter::Nobody);
             }
-            Some(Waiter::Nobody) | None => {}
+            Some(Waiter::Nobody | Waiter::Orphan { .. }) | None => {}
+        }
+    }
+
+    /// Somebody else answers for this entry now: it is recorded as soon as the log can be written.
+    pub(super) fn take_owed(&mut self, ticket: Ticket) {
+        if ticket.connection() == self.id {
+            self.tickets.remove(&ticket.serial());
         }
     }
 
@@ -60,10 +69,14 @@ impl Session {
         if ticket.connection() != self.id {
             return;
         }
-        let Some(Waiter::Slot { serial, side }) = self.tickets.remove(&ticket.serial()) else { return };
-        match side {
-            Side::Request => self.refuse_unrecorded_intent(serial, now),
-            Side::Reply => self.refuse_unrecorded_entry(serial, now),
+        match self.tickets.remove(&ticket.serial()) {
+            Some(Waiter::Slot { serial, side: Side::Request }) => self.refuse_unrecorded_intent(serial, now),
+            Some(Waiter::Slot { serial, side: Side::Reply }) => self.refuse_unrecorded_entry(serial, now),
+            Some(Waiter::Orphan { entry, closes }) => {
+                self.record(Commit::Entry { entry: *entry, closes }, Waiter::Nobody);
+            }
+            // An intent that is not durable has nothing to close.
+            Some(Waiter::Nobody | Waiter::Abandoned { .. }) | None => {}
         }
     }
 
@@ -165,8 +178,12 @@ impl Session {
         for slot in slots {
             let Slot { request, reply, .. } = slot;
             let ReplyStage::Broker(Expect::Produce(pending)) = reply else {
-                if let ReplyStage::Recording { otherwise: Otherwise::TryAgain { entry, closes }, .. } = reply {
-                    self.record_again_if_unrecorded(entry, closes, slot.retry_at.is_some());
+                if let ReplyStage::Recording { held, otherwise: Otherwise::TryAgain { entry, closes } } = reply {
+                    match self.tickets.get_mut(&held.ticket().serial()) {
+                        Some(waiter) => *waiter = Waiter::Orphan { entry, closes },
+                        // It failed, and its next attempt was not due yet.
+                        None => drop(self.record(Commit::Entry { entry: *entry, closes }, Waiter::Nobody)),
+                    }
                 }
                 continue;
             };
@@ -178,12 +195,6 @@ impl Session {
             } else {
                 self.withdraw(request, &pending, Outcome::None, now);
             }
-        }
-    }
-
-    fn record_again_if_unrecorded(&mut self, entry: Box<EntryBody>, closes: Vec<IntentId>, unrecorded: bool) {
-        if unrecorded {
-            self.record(Commit::Entry { entry: *entry, closes }, Waiter::Nobody);
         }
     }
 }
