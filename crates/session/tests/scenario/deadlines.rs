@@ -220,6 +220,9 @@ fn weir_stops_a_connection_without_requests_at_once_and_others_when_forced() {
         let (asked, request) = stage.heard::<ProduceRequest>();
         stage.session.handle_shutdown(false, stage.now);
         stage.stays_open();
+        // Nothing more is read of the client.
+        stage.send_raw(&[0, 0, 0, 9]);
+        assert_eq!(stage.unread(), 4);
         stage.say(&asked, &produced(&request, 0, 0));
         stage.answer::<ProduceRequest>();
         stage.session.handle_shutdown(false, stage.now);

@@ -127,6 +127,23 @@ fn between_handshake_and_token_of_a_login_again_other_requests_end_the_connectio
 }
 
 #[test]
+fn a_login_again_within_a_second_is_out_of_order_and_changes_nothing() {
+    play(|stage| {
+        stage.login();
+        stage.wait(SECOND - world::TICK);
+        stage.ask(1, &SaslHandshakeRequest::default().with_mechanism(text("OAUTHBEARER")));
+        assert_eq!(stage.answer::<SaslHandshakeRequest>().error_code, 34);
+        stage.ask(METADATA, &metadata());
+        let (asked, _) = stage.heard::<MetadataRequest>();
+        stage.say(&asked, &metadata_answer());
+        stage.answer::<MetadataRequest>();
+        stage.wait(world::TICK);
+        stage.handshake();
+        stage.stays_open();
+    });
+}
+
+#[test]
 fn a_token_without_handshake_is_out_of_order() {
     play(|stage| {
         let good = token("svc-1", "checkout", stage.now, 300 * SECOND);

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use weir_audit::verify::{Expected, verify};
-use weir_audit::{ChainId, ChainState, Commit, Committer, ConnectionId, EntryBody, MemorySink, Ticket};
+use weir_audit::{
+    ChainId, ChainState, Commit, Committed, Committer, ConnectionId, EntryBody, MemorySink, Receipt, Ticket,
+};
 use weir_protocol::{ApiKey, FrameReader, peek_request};
 use weir_session::{Cleared, Context, Door, DoorAuth, Event, Job, Now, Peer, Scratch, Session, Start};
 
@@ -90,6 +92,13 @@ pub(crate) fn play_in(setup: impl Fn() -> Setup, script: impl Fn(&mut Stage)) {
             Some(first) => assert_eq!(&outcome, first, "{way:?} against {:?}", WAYS[0]),
         }
     }
+}
+
+/// Plays a script in one way, for those that last long and cut nothing.
+pub(crate) fn play_once(script: impl FnOnce(&mut Stage)) {
+    let mut stage = Stage::new(Setup::default(), WAYS[0]);
+    script(&mut stage);
+    stage.finish();
 }
 
 /// When the log writes.
@@ -284,20 +293,30 @@ impl Stage {
     /// Records the first so many of what is queued, as one group.
     fn commit(&mut self, count: usize) {
         let group = self.queued.drain(..count).collect::<Vec<_>>();
-        let committer = self.committer.as_mut().unwrap();
-        let committed = committer.commit(group.clone());
-        for receipt in committed.receipts {
-            let (_, commit) = group.iter().find(|(ticket, _)| *ticket == receipt.ticket()).unwrap();
-            self.witness.receipt(commit);
-            self.session.handle_receipt(receipt, self.now);
-        }
+        let committed = self.write(&group);
+        self.hand_out(committed.receipts, &group);
         for ticket in committed.unrecorded {
             self.session.handle_unrecorded(ticket, self.now);
         }
+    }
+
+    /// Writes a group, and tells nobody of it yet. After a failure the log is opened again, as the gateway does.
+    pub(crate) fn write(&mut self, group: &[(Ticket, Commit)]) -> Committed {
+        let committed = self.committer.as_mut().unwrap().commit(group.to_vec());
         if self.committer.as_ref().unwrap().is_poisoned() {
             let sink = self.committer.take().unwrap().into_sink();
             let state = sink.state(CHAIN);
             self.committer = Some(Committer::open(sink, state));
+        }
+        committed
+    }
+
+    /// Tells the session of what is durable.
+    pub(crate) fn hand_out(&mut self, receipts: Vec<Receipt>, group: &[(Ticket, Commit)]) {
+        for receipt in receipts {
+            let (_, commit) = group.iter().find(|(ticket, _)| *ticket == receipt.ticket()).unwrap();
+            self.witness.receipt(commit);
+            self.session.handle_receipt(receipt, self.now);
         }
     }
 

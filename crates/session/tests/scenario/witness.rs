@@ -210,3 +210,150 @@ pub(crate) fn decode_answer<T: Decodable>(frame: &Bytes, asked: Asked) -> T {
     assert!(!bytes.has_remaining(), "bytes behind the answer");
     body
 }
+
+/// Negative controls: the witness sees what it is there to see.
+mod controls {
+    use weir_audit::{Decision, EntryBody, EventId, IntentId};
+
+    use super::*;
+    use crate::batch::Batch;
+    use crate::messages::{FETCH, METADATA, PRODUCE, fetch, fetched, metadata, produce, produced};
+    use crate::stage::{Heard, request_bytes, response_bytes};
+    use crate::world;
+
+    fn witness() -> Witness {
+        Witness::new(Arc::new(world::context()))
+    }
+
+    /// A request without its size, and what the witness is told of it.
+    fn asked<R: kafka_protocol::protocol::Request>(version: i16, id: i32, body: &R) -> (Asked, Bytes) {
+        let asked = Asked { api: R::KEY, version, correlation_id: id, silent: false };
+        (asked, Bytes::from(request_bytes(asked, None, body)).slice(4..))
+    }
+
+    fn answer<T: kafka_protocol::protocol::Encodable>(to: Asked, body: &T) -> Bytes {
+        let Asked { api, version, correlation_id, .. } = to;
+        let heard = Heard { api, version, correlation_id, client_id: String::new() };
+        Bytes::from(response_bytes(&heard, body)).slice(4..)
+    }
+
+    fn body(kind: Kind, topic: &str) -> EntryBody {
+        let mut body = EntryBody::new(kind, EventId([0; 16]), 0);
+        body.decision = Decision::Pass;
+        body.parts.push(Part {
+            topic: topic.to_owned(),
+            topic_id: None,
+            partition: 0,
+            base_offset: None,
+            last_offset: None,
+            records: 1,
+            bytes_in: 1,
+            bytes_out: 1,
+            error_code: 0,
+            producer: None,
+            digest: None,
+        });
+        body
+    }
+
+    fn entry(kind: Kind, topic: &str) -> Commit {
+        Commit::Entry { entry: body(kind, topic), closes: Vec::new() }
+    }
+
+    #[track_caller]
+    fn refuses<T>(result: Result<T, String>, rule: &str) {
+        let error = result.err().unwrap_or_default();
+        assert!(error.starts_with(rule), "{error:?} is not about {rule}");
+    }
+
+    #[test]
+    fn a_request_before_its_intent() {
+        let (first, frame) = asked(PRODUCE, 1, &produce("orders", &Batch::of(["a"])));
+        for (row, good) in [(None, false), (Some("clicks"), false), (Some("orders"), true)] {
+            let mut witness = witness();
+            witness.asked(first);
+            if let Some(topic) = row {
+                let row = IntentRow { id: IntentId([1; 16]), body: body(Kind::Produce, topic) };
+                witness.receipt(&Commit::Intent(row));
+            }
+            if good { witness.to_broker(&frame).unwrap() } else { refuses(witness.to_broker(&frame), "G1") }
+        }
+        // Each intent is good for one request.
+        let mut witness = witness();
+        let row = IntentRow { id: IntentId([1; 16]), body: body(Kind::Produce, "orders") };
+        witness.receipt(&Commit::Intent(row));
+        witness.asked(first);
+        witness.asked(first);
+        witness.to_broker(&frame).unwrap();
+        refuses(witness.to_broker(&frame), "G1");
+    }
+
+    #[test]
+    fn an_answer_before_its_entry() {
+        let request = produce("orders", &Batch::of(["a"]));
+        let (first, _) = asked(PRODUCE, 1, &request);
+        let frame = answer(first, &produced(&request, 0, 0));
+        for (topic, good) in [(None, false), (Some("clicks"), false), (Some("orders"), true)] {
+            let mut witness = witness();
+            witness.asked(first);
+            topic.iter().for_each(|topic| witness.receipt(&entry(Kind::Produce, topic)));
+            match good {
+                true => assert_eq!(witness.to_client(&frame), Ok(first)),
+                false => refuses(witness.to_client(&frame), "G2"),
+            }
+        }
+    }
+
+    #[cfg(feature = "sabotage")]
+    #[test]
+    #[should_panic(expected = "G2")]
+    fn a_session_that_does_not_wait_for_the_entry() {
+        let sabotaged = || {
+            let mut setup = crate::stage::Setup::default();
+            setup.context.sabotage = Some(weir_session::Sabotage::AckBeforeEntry);
+            setup
+        };
+        crate::stage::play_in(sabotaged, |stage| {
+            stage.login();
+            stage.ask(PRODUCE, &produce("outcomes", &Batch::of(["a"])));
+            let (heard, request) = stage.heard::<ProduceRequest>();
+            stage.hold_log();
+            stage.say(&heard, &produced(&request, 0, 0));
+            stage.settle();
+        });
+    }
+
+    #[test]
+    fn fetched_records_before_their_entry() {
+        let request = fetch(&["orders"]);
+        let (first, _) = asked(FETCH, 1, &request);
+        let frame = answer(first, &fetched(&request, &Batch::of(["a"]).encode()));
+        let mut witness = witness();
+        witness.asked(first);
+        witness.receipt(&entry(Kind::Produce, "orders"));
+        refuses(witness.to_client(&frame), "G3");
+    }
+
+    #[test]
+    fn requests_and_answers_out_of_order() {
+        let (first, one) = asked(METADATA, 1, &metadata());
+        let (second, two) = asked(METADATA, 2, &metadata());
+        let mut witness = witness();
+        witness.asked(first);
+        witness.asked(second);
+        witness.to_broker(&two).unwrap();
+        refuses(witness.to_broker(&one), "order");
+        refuses(witness.to_client(&answer(second, &crate::messages::metadata_answer())), "order");
+    }
+
+    #[test]
+    fn a_brokers_host() {
+        let (first, _) = asked(METADATA, 1, &metadata());
+        let broker = kafka_protocol::messages::metadata_response::MetadataResponseBroker::default()
+            .with_host(crate::messages::text(&format!("{BROKER_HOST}-0")));
+        let mut witness = witness();
+        witness.asked(first);
+        let frame = answer(first, &crate::messages::metadata_answer().with_brokers(vec![broker]));
+        refuses(witness.to_client(&frame), "a broker's host");
+    }
+}

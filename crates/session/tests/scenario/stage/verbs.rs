@@ -8,7 +8,7 @@ use kafka_protocol::messages::{
     RequestHeader, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::{Decodable as _, Encodable, Request, StrBytes};
-use weir_audit::{Commit, EntryBody, IntentRow};
+use weir_audit::{Commit, EntryBody, IntentRow, Ticket};
 use weir_protocol::{ApiKey, peek_request};
 use weir_session::{Context, Job, Now};
 
@@ -85,6 +85,13 @@ impl Stage {
         assert_eq!(self.answer::<SaslHandshakeRequest>().error_code, 0);
     }
 
+    /// Begins a login on a connection that has one, as soon as that is allowed.
+    #[track_caller]
+    pub(crate) fn handshake_again(&mut self) {
+        self.wait(SECOND);
+        self.handshake();
+    }
+
     #[track_caller]
     pub(crate) fn authenticate(&mut self, token: &str) -> SaslAuthenticateResponse {
         self.ask(2, &authentication(token));
@@ -105,6 +112,12 @@ impl Stage {
         };
         assert_eq!(asked.api, R::KEY, "an answer to another API");
         (asked, decode_answer(&frame, asked))
+    }
+
+    /// The API of the next answer that the client got.
+    pub(crate) fn next_answer(&mut self) -> Option<i16> {
+        self.settle();
+        self.client_got.front().map(|(asked, _)| asked.api)
     }
 
     /// The next answer as it stands, without size prefix.
@@ -151,6 +164,12 @@ impl Stage {
     pub(crate) fn heard_nothing(&mut self) {
         self.settle();
         assert_eq!(self.broker_got.len(), 0, "nobody expected {:?}", self.broker_got.front());
+    }
+
+    /// The API of the next request that the broker got.
+    pub(crate) fn next_heard(&mut self) -> Option<i16> {
+        self.settle();
+        self.broker_got.front().map(|frame| heard(frame).api)
     }
 
     /// The broker answers.
@@ -225,6 +244,17 @@ impl Stage {
         assert!(self.queued.len() >= count, "{} commits are queued", self.queued.len());
         self.commit(count);
         self.settle();
+    }
+
+    /// Takes the commits that wait while the log is held: the script writes them itself.
+    pub(crate) fn take_queued(&mut self) -> Vec<(Ticket, Commit)> {
+        self.settle();
+        self.queued.drain(..).collect()
+    }
+
+    /// Leaves commits that the script took and did not write.
+    pub(crate) fn give_back(&mut self, commits: Vec<(Ticket, Commit)>) {
+        self.queued.extend(commits);
     }
 
     /// Commits that wait while the log is held.
