@@ -47,7 +47,7 @@ pub enum FrameError {
     /// The first bytes are a TLS record: the peer speaks TLS to a port without it.
     #[error("peer speaks TLS where Kafka without TLS is spoken")]
     LooksLikeTls,
-    /// The first bytes are an HTTP request line.
+    /// The first bytes are an HTTP request or status line.
     #[error("peer speaks HTTP where Kafka is spoken")]
     LooksLikeHttp,
 }
@@ -129,9 +129,11 @@ fn check_size(announced: i32, max: usize) -> Result<usize, FrameError> {
         0 => Err(FrameError::Empty),
         size if size <= max => Ok(size),
         size => Err(match announced.to_be_bytes() {
-            // A TLS record of type handshake, version 3.x.
-            [0x16, 0x03, ..] => FrameError::LooksLikeTls,
+            // A TLS record of type handshake, or alert, version 3.x: what a client of TLS says first, and what a server of
+            // TLS answers to anything else.
+            [0x16 | 0x15, 0x03, ..] => FrameError::LooksLikeTls,
             [b'G', b'E', b'T', b' ']
+            | [b'H', b'T', b'T', b'P']
             | [b'P', b'O', b'S', b'T']
             | [b'P', b'U', b'T', b' ']
             | [b'H', b'E', b'A', b'D']
@@ -176,6 +178,8 @@ mod tests {
         check(&[0x16, 0x03, 0x01, 0x00, 0xf1], Err(FrameError::LooksLikeTls));
         check(b"GET / HTTP/1.1\r\n", Err(FrameError::LooksLikeHttp));
         check(b"POST /", Err(FrameError::LooksLikeHttp));
+        check(&[0x15, 0x03, 0x03, 0, 2, 2, 70], Err(FrameError::LooksLikeTls));
+        check(b"HTTP/1.1 400 Bad Request\r\n", Err(FrameError::LooksLikeHttp));
     }
 
     #[test]
