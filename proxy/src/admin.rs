@@ -10,22 +10,29 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::{Encoder, TextEncoder};
 
-use crate::gateway::{Metrics, Shared};
+use crate::config::NodeIds;
+use crate::gateway::{Metrics, Shared, join};
 
 #[derive(Clone)]
 struct Admin {
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
+    node_ids: NodeIds,
 }
 
 /// Serves until the process ends.
-pub(crate) async fn listen(address: SocketAddr, metrics: Arc<Metrics>, shared: Arc<Shared>) -> std::io::Result<()> {
+pub(crate) async fn listen(
+    address: SocketAddr,
+    node_ids: NodeIds,
+    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
+) -> std::io::Result<()> {
     let socket = tokio::net::TcpListener::bind(address).await?;
     let router = Router::new()
         .route("/metrics", get(scrape))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
-        .with_state(Admin { metrics, shared });
+        .with_state(Admin { metrics, shared, node_ids });
     tokio::spawn(async move {
         if let Err(error) = axum::serve(socket, router).await {
             tracing::error!(event = "admin.failed", error = %error);
@@ -46,15 +53,25 @@ async fn scrape(State(admin): State<Admin>) -> Response {
 
 async fn ready(State(admin): State<Admin>) -> Response {
     let mut reasons = Vec::new();
+    let (brokers, hidden) = match &admin.shared.world.context().view {
+        Some(view) => (view.brokers.len(), admin.node_ids.without(view.brokers.keys())),
+        None => (0, Vec::new()),
+    };
     if admin.metrics.cluster_up.get() == 0 {
         reasons.push("no broker answers");
+    } else if hidden.len() == brokers {
+        reasons.push("no broker of the cluster is in `upstream.node_ids`");
     }
     if admin.metrics.audit_up.get() == 0 {
         reasons.push("the audit log cannot be written");
     }
+    let note = match hidden.as_slice() {
+        [] => String::new(),
+        ids => format!("hidden from clients, not in `upstream.node_ids`: {}\n", join(ids)),
+    };
     if reasons.is_empty() {
-        (StatusCode::OK, "ready\n".to_owned()).into_response()
+        (StatusCode::OK, format!("ready\n{note}")).into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n" + &note).into_response()
     }
 }

@@ -20,6 +20,7 @@ mod socket;
 mod telemetry;
 mod world;
 
+pub(crate) use cluster::join;
 pub(crate) use connection::Shared;
 pub use serve::{ServeError, serve};
 pub(crate) use telemetry::Metrics;

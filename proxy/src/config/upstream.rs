@@ -41,6 +41,13 @@ impl NodeIds {
         None
     }
 
+    /// Those of the given ids that are not among them, in order.
+    pub fn without<'a>(&self, ids: impl Iterator<Item = &'a i32>) -> Vec<i32> {
+        let mut others = ids.copied().filter(|id| self.index_of(*id).is_none()).collect::<Vec<_>>();
+        others.sort_unstable();
+        others
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.iter().map(count).sum()
