@@ -212,6 +212,57 @@ fn a_request_that_ends_early_is_closed() {
     WEIR.lives();
 }
 
+/// Records are in this one: nothing of it may be stored, wherever it ends.
+#[test]
+fn a_produce_request_that_ends_early_stores_nothing() {
+    topic("early-end", 1);
+    let whole = request(PRODUCE, 8, 1, &produce_body(-1, &[("early-end", &[(0, &batch::plain(&["one"]))])]));
+    for cut in 1..whole.len() {
+        let mut client = WEIR.open();
+        client.send_frame(&whole[..cut]);
+        client.is_closed();
+        let line = WEIR.logs(&[("event", "connection.closed"), ("peer", &client.peer())]);
+        assert_eq!(line["reason"], "malformed_request", "{line}");
+    }
+    assert_eq!(end_offset("early-end", 0), 0);
+    WEIR.lives();
+    let mut client = WEIR.open();
+    client.send_frame(&whole);
+    assert_eq!(produced(&client.answer().unwrap().1)[0].error, 0);
+    assert_eq!(end_offset("early-end", 0), 1);
+}
+
+/// What Kafka itself reads in another way than it is written.
+#[test]
+fn a_header_with_two_readings_is_refused() {
+    let header = |client_id: &[u8], tags: &[u8]| {
+        let frame = Bytes::default().i16(METADATA).i16(12).i32(1).raw(client_id).raw(tags);
+        frame.raw(&metadata_v12(2, &["alive"])).0
+    };
+    let (none, name) = (&[0xff, 0xff][..], [&[0, 3][..], b"abc"].concat());
+    let refused = |frame: &[u8], fault: &str| {
+        let mut client = WEIR.open();
+        client.send_frame(frame);
+        client.is_closed();
+        let line = WEIR.logs(&[("event", "connection.closed"), ("peer", &client.peer())]);
+        let text = line["detail"].as_str().unwrap();
+        assert!(line["reason"] == "malformed_request" && text.ends_with(fault), "{line}");
+    };
+    // A client id of length -2, which Kafka reads as null.
+    refused(&header(&[0xff, 0xfe], &[0]), "length is negative");
+    refused(&header(&[&[0, 2][..], &[0xc3, 0x28]].concat(), &[0]), "string is not utf-8");
+    // 2^31 tags, which Kafka reads as none, and a zero in two bytes.
+    refused(&header(none, &[0x80, 0x80, 0x80, 0x80, 0x08]), "tags are not in ascending order");
+    refused(&header(none, &[0x80, 0]), "varint is over-long");
+    refused(&header(none, &[2, 5, 0, 5, 0]), "tags are not in ascending order");
+    WEIR.lives();
+    for (client_id, tags) in [(none, &[0][..]), (&name, &[0]), (&name, &[1, 99, 2, 7, 7])] {
+        let mut client = WEIR.open();
+        client.send_frame(&header(client_id, tags));
+        assert!(client.answer().is_some(), "a null client id is legal, and an unknown tag is left out");
+    }
+}
+
 #[test]
 fn bytes_behind_a_request_are_refused() {
     topic("behind", 1);

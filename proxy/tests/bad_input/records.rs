@@ -161,6 +161,36 @@ fn compressed_bytes_that_are_none_are_refused() {
     check(&WEIR, "ruled-streams", &snappy, "the records inflate to more than 64 times their size");
 }
 
+/// A good batch is not lost with a bad one in the same request, and the answers come in its order.
+#[test]
+fn a_bad_batch_leaves_a_good_one_beside_it_alone() {
+    topic("ruled-beside", 3);
+    let (good, bad) = (plain(&["{}"]), lie_of_header(|header| header.crc_lie = 1));
+    let body = produce_body(-1, &[("ruled-beside", &[(2, &bad), (0, &good), (1, &bad)])]);
+    let mut client = WEIR.open();
+    let answers = produced(&client.call(PRODUCE, 8, &body).unwrap());
+    let short: Vec<_> = answers.iter().map(|answer| (answer.partition, answer.error)).collect();
+    assert_eq!(short, [(2, INVALID_RECORD), (0, 0), (1, INVALID_RECORD)]);
+    assert_eq!([0, 1, 2].map(|partition| end_offset("ruled-beside", partition)), [1, 0, 0]);
+    WEIR.lives();
+}
+
+#[test]
+fn acks_of_no_meaning_are_refused() {
+    topic("ruled-acks", 1);
+    let error = |acks: i16| {
+        let body = produce_body(acks, &[("ruled-acks", &[(0, &plain(&["{}"]))])]);
+        produced(&WEIR.open().call(PRODUCE, 8, &body).unwrap())[0].error
+    };
+    for acks in [2, -2, i16::MAX] {
+        assert_eq!(error(acks), 21, "INVALID_REQUIRED_ACKS");
+    }
+    assert_eq!(end_offset("ruled-acks", 0), 0);
+    assert_eq!((error(1), error(-1)), (0, 0));
+    assert_eq!(end_offset("ruled-acks", 0), 2);
+    WEIR.lives();
+}
+
 /// Before version 8 an answer has no room for a reason: the code alone must be right. zstd came with version 7.
 #[test]
 fn an_old_client_gets_the_code() {

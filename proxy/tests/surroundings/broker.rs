@@ -1,5 +1,7 @@
 //! The broker behind weir is not there, goes away, or says nothing.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -167,6 +169,86 @@ fn a_client_that_came_before_the_broker_is_served_when_it_comes() {
 }
 
 #[test]
+fn a_second_bootstrap_address_serves_when_the_first_is_dead() {
+    let (kafka, (dir, ports)) = (kafka(), (WorkDir::new().unwrap(), PortBlock::reserve().unwrap()));
+    let dead = "127.0.0.1:9";
+    let options = options(&yaml(dead, &ports), &dir, &ports);
+    let both = format!("[\"{dead}\", \"{}\"]", kafka.bootstrap());
+    dir.write("weir.yaml", dir.read("weir.yaml").unwrap().replace(&format!("[\"{dead}\"]"), &both)).unwrap();
+    let weir = WeirProcess::start(options).unwrap();
+    let stage = Stage { pid: weir.pid(), weir, ports, dir };
+    stage.becomes_ready();
+    stage.produces(&kafka);
+    let unreachable = stage.lines("cluster.unreachable");
+    assert_eq!((unreachable.len(), unreachable[0]["broker"].as_str()), (1, Some(dead)));
+}
+
+/// Its clients would be told to connect to nobody.
+#[test]
+fn a_cluster_whose_brokers_are_all_hidden_is_not_ready() {
+    let (kafka, (dir, ports)) = (kafka(), (WorkDir::new().unwrap(), PortBlock::reserve().unwrap()));
+    let options = options(&yaml(kafka.bootstrap(), &ports), &dir, &ports);
+    dir.write("weir.yaml", dir.read("weir.yaml").unwrap().replace("node_ids: [\"1\"]", "node_ids: [\"7\"]")).unwrap();
+    let weir = WeirProcess::start(options).unwrap();
+    let stage = Stage { pid: weir.pid(), weir, ports, dir };
+    let end = Instant::now() + PATIENCE;
+    while stage.lines("cluster.brokers_hidden").is_empty() {
+        assert!(Instant::now() < end, "{}", stage.log());
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(stage.lines("cluster.brokers_hidden")[0]["node_ids"], "1");
+    let body =
+        "no broker of the cluster is in `upstream.node_ids`\nhidden from clients, not in `upstream.node_ids`: 1\n";
+    assert_eq!(stage.page("/readyz"), ("503".to_owned(), body.to_owned()));
+}
+
+/// What stands at `upstream.bootstrap` is no Kafka broker, or not one for this port.
+#[test]
+fn an_upstream_that_is_no_broker_is_named() {
+    let tls_alert = &[0x15, 3, 3, 0, 2, 2, 70][..];
+    let huge = &[&i32::MAX.to_be_bytes()[..], &[0; 64]].concat();
+    let cases: [(&[u8], &str); 5] = [
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            "the broker's answer cannot be read: peer speaks HTTP where Kafka is spoken",
+        ),
+        (tls_alert, "the broker's answer cannot be read: peer speaks TLS where Kafka without TLS is spoken"),
+        (huge, "the broker's answer cannot be read: frame of 2147483647 bytes is larger than 104857600"),
+        (
+            &[0, 0, 0, 4, 9, 9, 9, 9],
+            "the broker's answer cannot be read: response carries correlation id 151587081, expected 0",
+        ),
+        (b"", "the broker closed the connection"),
+    ];
+    for (said, error) in cases {
+        let (dir, ports) = (WorkDir::new().unwrap(), PortBlock::reserve().unwrap());
+        let upstream = TcpListener::bind(ports.address(8)).unwrap();
+        let answer = said.to_vec();
+        thread::spawn(move || {
+            for stream in upstream.incoming() {
+                let mut stream = stream.unwrap();
+                // The question is read, so that the answer is not lost in a reset.
+                let asked = stream.read(&mut [0; 1024]);
+                let answered = stream.write_all(&answer);
+                drop((asked, answered));
+            }
+        });
+        let weir = WeirProcess::start(options(&yaml(&ports.address(8), &ports), &dir, &ports)).unwrap();
+        let stage = Stage { pid: weir.pid(), weir, ports, dir };
+        let end = Instant::now() + PATIENCE;
+        while stage.lines("cluster.unreachable").is_empty() {
+            assert!(Instant::now() < end, "{}", stage.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        let line = stage.lines("cluster.unreachable").remove(0);
+        assert_eq!((line["error"].as_str(), line["broker"].as_str()), (Some(error), Some(&*stage.ports.address(8))));
+        stage.becomes_unready();
+        thread::sleep(Duration::from_millis(600));
+        assert_eq!(stage.lines("cluster.unreachable").len(), 1, "once, although it is tried again and again");
+    }
+}
+
+#[test]
 fn a_broker_that_goes_and_comes_back_is_found_again() {
     let mut kafka = kafka();
     let stage = Stage::start(&kafka, &[]);
@@ -190,6 +272,8 @@ fn a_broker_that_goes_and_comes_back_is_found_again() {
         stage.produces(&kafka);
     }
     assert_eq!(stage.lines("cluster.reached").len(), 3, "each return is reported");
+    let unreachable = stage.lines("cluster.unreachable");
+    assert!((2..=6).contains(&unreachable.len()), "each trouble is reported once: {unreachable:?}");
 }
 
 /// It takes connections and says nothing: nobody waits for that without end.
