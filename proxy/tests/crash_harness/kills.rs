@@ -1,0 +1,83 @@
+//! Kills weir again and again under load, and gathers the three accounts.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use weir_testkit::Kafka;
+
+use crate::compare::{Finding, compare};
+use crate::evidence::{Broker, Log};
+use crate::gateway::{CARD, Gateway, count};
+use crate::load::{Load, Outside, PARTITIONS};
+
+/// The accounts of one run, and what does not agree in them.
+pub(crate) struct Accounts {
+    pub(crate) outside: Outside,
+    pub(crate) log: Log,
+    pub(crate) broker: Broker,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Random moments that can be had again: `WEIR_CRASH_SEED` sets the seed that a run prints.
+pub(crate) struct Moments(u64);
+
+impl Moments {
+    pub(crate) fn new() -> Self {
+        let now = || u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap();
+        let seed = std::env::var("WEIR_CRASH_SEED").ok().map_or_else(now, |seed| seed.parse().unwrap());
+        println!("seed {seed}; the same moments again with WEIR_CRASH_SEED={seed}");
+        Self(seed)
+    }
+
+    /// Between two numbers of milliseconds (splitmix64).
+    pub(crate) fn between(&mut self, from_ms: u64, to_ms: u64) -> Duration {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Duration::from_millis(from_ms + (mixed ^ (mixed >> 31)) % (to_ms - from_ms))
+    }
+}
+
+/// Runs the load through weir while it is killed so many times, ends everything in order, and compares the accounts.
+pub(crate) fn run(kafka: &Kafka, topic: &str, kills: u32, env: &[(&str, &str)]) -> Accounts {
+    kafka.create_topic(topic, PARTITIONS).unwrap();
+    let mut gateway = Gateway::start(kafka.bootstrap(), &[], env);
+    let mut moments = Moments::new();
+    let load = Load::start(&gateway.bootstrap, topic);
+    load.wait_for_first();
+    let (mut idle, mut before, mut slowest) = (0, 0, Duration::ZERO);
+    for _ in 0..kills {
+        std::thread::sleep(moments.between(300, 1000));
+        gateway.weir.kill().unwrap();
+        idle += u32::from(load.acknowledged() == before);
+        before = load.acknowledged();
+        gateway.weir.start_again().unwrap();
+        slowest = slowest.max(gateway.weir.ready_after());
+    }
+    let outside = load.finish();
+    assert_eq!(outside.failures, Vec::<String>::new());
+    assert!(idle * 3 <= kills, "{idle} of {kills} lives acknowledged nothing: too little load");
+    // A last restart, clean on both sides.
+    assert_eq!(gateway.stop(), 0, "intents that are open after a clean stop");
+    gateway.weir.start_again().unwrap();
+    assert_eq!(gateway.stop(), 0);
+
+    let (exit, report) = gateway.verify();
+    assert_eq!(exit, Some(0), "{report}");
+    let entries = gateway.entries();
+    let (log, broker) = (Log::read(&entries, topic), Broker::read(kafka, topic));
+    assert_eq!(kafka.find_bytes(CARD.as_bytes()).unwrap(), [], "on the broker's disk");
+    let findings = compare(&outside, &log, &broker);
+    println!(
+        "{kills} kills, {idle} without load, slowest start {slowest:?}: {} records acknowledged, {} consumed; \
+         {} entries ({:?}), {} intents recovered; {} records in {} batches on the broker; {} findings",
+        outside.acknowledged.len(),
+        outside.consumed.len(),
+        log.entries,
+        count(&entries),
+        log.recovered,
+        broker.records.len(),
+        broker.batches.len(),
+        findings.len(),
+    );
+    Accounts { outside, log, broker, findings }
+}
