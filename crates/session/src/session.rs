@@ -242,7 +242,17 @@ impl Session {
         self.close(CloseReason::BrokerDown { detail: detail.to_owned() }, now);
     }
 
-    /// The client closed its side or its socket failed.
+    /// The client sends no more. What it sent goes on and is answered, as a broker does: a producer that asks for no answer may
+    /// close behind its last batch.
+    pub fn handle_client_eof(&mut self, now: Now) {
+        if self.closing || self.deadlines.client_ended() {
+            return;
+        }
+        self.deadlines.end_client(now);
+        self.close_if_done(now);
+    }
+
+    /// The client's socket failed.
     pub fn handle_client_gone(&mut self, now: Now) {
         let have = self.client.buffered();
         let announced = (have >= SIZE_PREFIX_BYTES)
@@ -293,13 +303,12 @@ impl Session {
             self.deadlines.answered(was_full, now);
             if slot.last {
                 self.finish(now);
-            } else if self.draining && self.pending.is_empty() {
-                self.close(CloseReason::Drained, now);
             }
             let cleared = match slot.reply {
                 ReplyStage::Ready(Some(cleared)) => cleared,
                 ReplyStage::Ready(None) => {
                     self.read_client_frames(now);
+                    self.close_if_done(now);
                     self.advance(now);
                     continue;
                 }
@@ -316,6 +325,7 @@ impl Session {
                 bytes: slot.totals.bytes,
             });
             self.read_client_frames(now);
+            self.close_if_done(now);
             self.advance(now);
             return Some(cleared);
         }
@@ -344,6 +354,7 @@ impl Session {
         if self.closing
             || self.ending
             || self.draining
+            || self.deadlines.client_ended()
             || self.pending.len() >= self.context.limits.inflight_requests_max
         {
             return 0;
@@ -397,6 +408,18 @@ impl Session {
     /// Whether a frame has begun to arrive and is not whole. Whole frames that wait for their turn are not open.
     pub(super) fn has_open_frame(&self) -> bool {
         self.client.missing() > 0 || (1..SIZE_PREFIX_BYTES).contains(&self.client.buffered())
+    }
+
+    /// Ends a connection that will get no further request, once it has answered all.
+    fn close_if_done(&mut self, now: Now) {
+        if !self.pending.is_empty() {
+            return;
+        }
+        if self.draining {
+            self.close(CloseReason::Drained, now);
+        } else if self.deadlines.client_ended() {
+            self.handle_client_gone(now);
+        }
     }
 
     /// Brings everything forward that can go forward.

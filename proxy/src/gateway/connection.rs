@@ -163,8 +163,6 @@ impl Connection<'_> {
             ready = self.client.writable(), if !self.to_client.is_empty() => self.write_client(ready),
             ready = readable(broker), if broker_wants > 0 && (may_read || self.session.waits_for_broker()) => self.read_broker(ready, broker_wants),
             ready = writable(broker), if !self.to_broker.is_empty() => self.write_broker(ready),
-            // Nobody reads a client that is held back: its going must be noticed all the same.
-            () = gone(&self.client), if client_wants == 0 || !may_read => self.session.handle_client_gone(clock.now()),
             connected = join(self.connect.as_mut()), if self.connect.is_some() => self.connected(connected),
             Ok(()) = context.changed() => {
                 let context = Arc::clone(&context.borrow_and_update());
@@ -299,7 +297,8 @@ impl Connection<'_> {
             ready.and_then(|()| socket::read(&self.client, wanted, |bytes| session.handle_client_bytes(bytes, now)));
         match read {
             Ok(Read::Taken(()) | Read::Nothing) => {}
-            Ok(Read::Closed) | Err(_) => self.session.handle_client_gone(now),
+            Ok(Read::Closed) => self.session.handle_client_eof(now),
+            Err(_) => self.session.handle_client_gone(now),
         }
     }
 
@@ -402,17 +401,6 @@ async fn writable(stream: Option<&TcpStream>) -> std::io::Result<()> {
     match stream {
         Some(stream) => stream.writable().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Resolves when the peer has closed its side while nobody reads.
-async fn gone(stream: &TcpStream) {
-    loop {
-        let ready = stream.ready(tokio::io::Interest::READABLE).await;
-        match ready {
-            Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(Duration::from_millis(100)).await,
-            Ok(_) | Err(_) => return,
-        }
     }
 }
 

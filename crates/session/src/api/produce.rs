@@ -18,6 +18,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use weir_audit::{Decision, EventId, Part, RuleHit};
 use weir_policy::Direction;
+use weir_protocol::records::BatchError;
 use weir_protocol::{ProduceRequest, Splices, TopicRef};
 
 use super::{Action, Incoming, Note, Notes};
@@ -81,6 +82,12 @@ impl Refusal {
     fn of(code: Code) -> Self {
         Self { code, message: None, records: Vec::new() }
     }
+
+    /// Null or empty records, which say nothing of a batch.
+    fn no_batch() -> Self {
+        let message = format!("weir: this batch cannot be read: {}", BatchError::NoBatch);
+        Self { message: Some(message), ..Self::of(Code::InvalidRecord) }
+    }
 }
 
 /// Partitions of one Produce: each makes a part of the entry, and clients send to a few dozen at once.
@@ -105,7 +112,10 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, event_id: EventId, no
     }
     let whole = match request.acks {
         ACKS_NONE | ACKS_LEADER | ACKS_ALL => None,
-        _ => Some(Code::InvalidRequiredAcks),
+        acks => {
+            notes.push(Note::new(Code::InvalidRequiredAcks, "acks_invalid", format!("acks={acks}")));
+            Some(Code::InvalidRequiredAcks)
+        }
     };
     let whole = whole.or_else(|| {
         let id = request.transactional_id.as_ref()?;
@@ -135,7 +145,10 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, event_id: EventId, no
                     plan.push(Planned { topic: at, partition: partition_at, records, rules, digest_key });
                     None
                 }
-                (None, Some(_) | None) => Some(Refusal::of(Code::InvalidRecord)),
+                (None, Some(_) | None) => {
+                    notes.push(Note::new(Code::InvalidRecord, "no_batch", name.as_deref().unwrap_or("-")));
+                    Some(Refusal::no_batch())
+                }
             };
             partitions.push(Partition { index: partition.index, refusal, part: None });
         }

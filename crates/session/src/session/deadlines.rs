@@ -23,6 +23,8 @@ pub(super) struct Deadlines {
     /// When the broker said something, last.
     broker: Duration,
     expiry: Option<Duration>,
+    /// When the client said that it sends no more.
+    client_end: Option<Duration>,
     /// When the client logged in, last.
     logged_in: Option<Duration>,
     stopped: bool,
@@ -36,6 +38,7 @@ impl Deadlines {
             idle: Some(now.monotonic),
             broker: now.monotonic,
             expiry: None,
+            client_end: None,
             logged_in: None,
             stopped: false,
         }
@@ -86,6 +89,15 @@ impl Deadlines {
         self.expiry.is_some_and(|at| at <= now.monotonic)
     }
 
+    /// The client sends no more.
+    pub(super) fn end_client(&mut self, now: Now) {
+        self.client_end = Some(now.monotonic);
+    }
+
+    pub(super) fn client_ended(&self) -> bool {
+        self.client_end.is_some()
+    }
+
     pub(super) fn stop(&mut self) {
         self.stopped = true;
     }
@@ -134,6 +146,9 @@ impl Session {
         let for_client = self.pending.front().is_none_or(|slot| matches!(slot.reply, ReplyStage::Ready(_)));
         if let (Some(since), true) = (self.deadlines.idle, for_client) {
             due.push((since.saturating_add(limits.idle_timeout), CloseReason::Idle(limits.idle_timeout)));
+        }
+        if let Some(since) = self.deadlines.client_end {
+            due.push((since.saturating_add(self.context.audit.hold_max), CloseReason::ClientGone));
         }
         if let Some(at) = self.deadlines.expiry {
             due.push((at, CloseReason::Expired));

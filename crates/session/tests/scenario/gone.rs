@@ -55,6 +55,23 @@ fn a_client_gone_while_the_intent_is_recorded_which_then_fails() {
 }
 
 #[test]
+fn what_a_client_sent_before_it_closed_its_side_goes_on_and_is_answered() {
+    play(|stage| {
+        stage.login();
+        stage.hold_log();
+        stage.ask(PRODUCE, &produce("orders", &Batch::of(["a"])));
+        stage.client_ends();
+        assert!(!stage.session.is_closing(), "its batch is not stored yet");
+        stage.release_log();
+        let (asked, request) = stage.heard::<ProduceRequest>();
+        stage.say(&asked, &produced(&request, 0, 0));
+        assert_eq!(code(&stage.answer::<ProduceRequest>()), 0);
+        stage.closed_by("client_gone");
+        assert_eq!(closing_entry(stage).outcome, Outcome::Stored);
+    });
+}
+
+#[test]
 fn a_client_gone_when_the_request_may_leave_and_has_not() {
     play(|stage| {
         stage.login();

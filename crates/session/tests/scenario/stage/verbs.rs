@@ -139,6 +139,13 @@ impl Stage {
         self.settle();
     }
 
+    /// The client says that it sends no more.
+    pub(crate) fn client_ends(&mut self) {
+        self.settle();
+        self.session.handle_client_eof(self.now);
+        self.settle();
+    }
+
     /// Bytes that the client sent and the session did not take.
     pub(crate) fn unread(&mut self) -> usize {
         self.settle();
