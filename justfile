@@ -21,7 +21,7 @@ demo *arguments:
 
 # Everything that must hold, part by part, with the time of each
 test:
-    tools/parts fmt-check clippy deny unit e2e doc
+    tools/parts fmt-check clippy deny unit e2e controls doc
 
 # Formatting and lints
 lint: fmt-check clippy
@@ -37,6 +37,7 @@ fmt-check:
 [private]
 clippy:
     cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --package weir --features sabotage --all-targets --locked -- -D warnings
 
 # Tests that need nothing but this process
 unit:
@@ -48,6 +49,10 @@ unit:
 e2e *arguments:
     cargo build --locked --package weir --package weir-demo
     cargo test --locked {{outside}} --test '*' {{arguments}}
+
+# The same proofs with one protection switched off: each must fail
+controls *arguments:
+    cargo test --locked --package weir --features sabotage --test 'controls_*' {{arguments}}
 
 # Micro-benchmarks of the record path
 bench *arguments:
