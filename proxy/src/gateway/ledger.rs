@@ -1,11 +1,11 @@
 //! The one thread that writes the audit log: group commit in, receipts out.
 //!
-//! It takes what is queued, dwells a moment where the [`Dwell`] rule says that more is due, commits with one sync, and hands each
+//! It takes what is queued, dwells a moment where [`GroupCommit`] says that more is due, commits with one sync, and hands each
 //! receipt to the connection whose ticket it carries. When a write fails everything is unrecorded until the store was opened
 //! again and has shown where it stands.
 //!
 //! ```text
-//! connections ──Order──► queue ──► Batch ──► Book ──► Committer ──► Store      receipts ──► each connection's inbox
+//! connections ──Order──► queue ──► group ──► Book ──► Committer ──► Store      receipts ──► each connection's inbox
 //!                                              └────► HeadKeeper ──► audit/head, once a second
 //! ```
 
@@ -21,8 +21,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use weir_audit::{
-    BATCH_ENTRIES_MAX, Commit, Decision, Dwell, EntryBody, EventId, IntentId, IntentRow, Kind, Merger, Outcome,
-    PrincipalKind, PrincipalRef, Receipt, Ticket,
+    BATCH_ENTRIES_MAX, Commit, Decision, EntryBody, EventId, GroupCommit, IntentId, IntentRow, Kind, Merger, Outcome,
+    PrincipalKind, PrincipalRef, Step, Ticket,
 };
 use weir_audit_store::{Opened, Store};
 
@@ -90,7 +90,9 @@ impl Ledger {
             }),
             head,
             queue,
-            dwell: Dwell::new(),
+            group: GroupCommit::new(),
+            inboxes: HashMap::new(),
+            stop: false,
             merger: Merger::new(),
             own: OwnIds { seed, next: 0 },
             turned_away: Arc::clone(&turned_away),
@@ -169,7 +171,10 @@ struct Writer {
     book: Book<Store>,
     head: HeadKeeper,
     queue: mpsc::Receiver<Order>,
-    dwell: Dwell,
+    group: GroupCommit,
+    /// Where the receipts of the group go.
+    inboxes: HashMap<Ticket, Inbox>,
+    stop: bool,
     merger: Merger,
     own: OwnIds,
     turned_away: Arc<AtomicU64>,
@@ -182,27 +187,18 @@ struct Writer {
     lag: Duration,
 }
 
-/// What is about to be committed.
-#[derive(Default)]
-struct Batch {
-    queued: Vec<(Ticket, Commit)>,
-    inboxes: HashMap<Ticket, Inbox>,
-    stop: bool,
-}
-
 impl Writer {
     fn run(mut self, in_doubt: &[IntentRow]) {
         self.begin(in_doubt);
-        let mut batch = Batch::default();
         loop {
             // The first time around there is nothing but the start itself: it is on record before anything else is.
-            batch = self.commit(batch);
+            self.commit();
             let book = &self.book;
             self.head.offer(|| book.head_note());
-            if batch.stop && batch.queued.is_empty() {
+            if self.stop && self.group.is_empty() {
                 return self.end();
             }
-            self.collect(&mut batch);
+            self.collect();
         }
     }
 
@@ -231,7 +227,7 @@ impl Writer {
         let shutdown = self.own_entry(Kind::Shutdown, "in order".to_owned());
         self.book.owe(shutdown, Vec::new());
         self.reopen_at = Instant::now();
-        self.commit(Batch::default());
+        self.commit();
         if self.book.owed() > 0 {
             tracing::error!(event = "audit.end_unrecorded", entries = self.book.owed());
         }
@@ -239,19 +235,20 @@ impl Writer {
     }
 
     /// Waits for the first order, takes what is queued, and dwells for what is due.
-    fn collect(&mut self, batch: &mut Batch) {
-        if batch.queued.is_empty() && !batch.stop {
+    fn collect(&mut self) {
+        if self.group.is_empty() && !self.stop {
             match self.queue.recv_timeout(self.patience()) {
-                Ok(order) => self.take(order, batch),
+                Ok(order) => self.take(order),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => batch.stop = true,
+                Err(RecvTimeoutError::Disconnected) => self.stop = true,
             }
         }
-        self.take_queued(batch);
-        while !batch.queued.is_empty() && !batch.stop && batch.queued.len() < BATCH_ENTRIES_MAX {
-            let Some(wait) = self.dwell.wait(self.started.elapsed()) else { break };
+        self.take_queued();
+        while !self.stop
+            && let Step::Dwell(wait) = self.group.step(self.started.elapsed())
+        {
             match self.queue.recv_timeout(wait) {
-                Ok(order) => self.take(order, batch),
+                Ok(order) => self.take(order),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -267,23 +264,22 @@ impl Writer {
     }
 
     /// Takes what is queued now; not more than a batch of it, so that a flood of refusals, which fill no batch, ends too.
-    fn take_queued(&mut self, batch: &mut Batch) {
+    fn take_queued(&mut self) {
         for _ in 0..BATCH_ENTRIES_MAX {
-            if batch.queued.len() >= BATCH_ENTRIES_MAX {
+            if self.group.is_full() {
                 break;
             }
             let Ok(order) = self.queue.try_recv() else { break };
-            self.take(order, batch);
+            self.take(order);
         }
     }
 
-    fn take(&mut self, order: Order, batch: &mut Batch) {
+    fn take(&mut self, order: Order) {
         match order {
             Order::Commit { ticket, commit, inbox } => {
                 self.metrics.audit_queue.dec();
-                self.dwell.arrived(ticket.connection());
-                batch.inboxes.insert(ticket, inbox);
-                batch.queued.push((ticket, *commit));
+                self.inboxes.insert(ticket, inbox);
+                self.group.queue(ticket, *commit);
             }
             Order::Refusal { entry, resource } => {
                 let now = entry.at;
@@ -294,17 +290,16 @@ impl Writer {
                 }
             }
             Order::Owed { entry, closes } => self.book.owe(*entry, closes),
-            Order::Stop => batch.stop = true,
+            Order::Stop => self.stop = true,
         }
     }
 
-    /// Commits a batch, tells each connection, and gives back what was queued meanwhile.
-    fn commit(&mut self, batch: Batch) -> Batch {
+    /// Commits the group, takes what was queued meanwhile into the next, and tells each connection.
+    fn commit(&mut self) {
         self.reopen_if_due();
-        let Batch { queued, mut inboxes, stop } = batch;
-        let mut next = Batch { stop, ..Batch::default() };
+        let (queued, mut inboxes) = (self.group.take(), std::mem::take(&mut self.inboxes));
         if queued.is_empty() && self.book.owed() == 0 {
-            return next;
+            return;
         }
         #[cfg(feature = "sabotage")]
         std::thread::sleep(self.lag);
@@ -324,8 +319,8 @@ impl Writer {
                 hint = "writes are refused and reads withheld until the log can be written again");
         }
         // What arrived during the commit is nobody's answer to it.
-        self.take_queued(&mut next);
-        self.dwell.released(receipts.iter().map(Receipt::ticket), took, self.started.elapsed());
+        self.take_queued();
+        self.group.released(&receipts, took, self.started.elapsed());
         for receipt in receipts {
             if let Some(inbox) = inboxes.remove(&receipt.ticket()) {
                 inbox.send(Message::Receipt(receipt));
@@ -336,7 +331,6 @@ impl Writer {
                 inbox.send(Message::Unrecorded(ticket));
             }
         }
-        next
     }
 
     /// After a failed write the position is unknown: nothing is numbered before the store was read again.
