@@ -62,7 +62,7 @@ bench *arguments:
 bench-fair *arguments:
     cargo build --release --locked --package weir
     cargo bench --locked --quiet --package weir-benches --bench fair -- \
-      --weir "${CARGO_TARGET_DIR:-target}/release/weir" {{arguments}}
+      --weir "${CARGO_TARGET_DIR:-$PWD/target}/release/weir" {{arguments}}
 
 # Licences, sources and banned crates of all dependencies
 deny:

@@ -71,6 +71,8 @@ fn main() -> ExitCode {
         .policy("bench", POLICY)
         .section("audit", "durability: async")
         .section("audit", "topics: [{ match: [\"bulk-strict\"], durability: strict }]")
+        // No more than are used: what is allowed to connect counts in the sum.
+        .section("limits", "connections_max: 110")
         .metrics(&ports.address(15))
         .write(&dir)
         .unwrap();
@@ -230,6 +232,10 @@ fn verdict(phases: &[Phase], rss_bytes_max: u64, sum: u64) -> ExitCode {
         .map(|produced| produced.behind.percentile_ms(50))
         .fold(f64::INFINITY, f64::min);
     let mib = |bytes: u64| bytes >> 20;
+    let alone = phases.iter().map(|phase| phase.straight.percentile_ms(99)).fold(0.0, f64::max);
+    if alone > P99_MS_MAX / 2.0 {
+        println!("the machine is busy: straight to the broker p99 reaches {alone:.2} ms; run again when it is not");
+    }
     let checks = [
         (worst < P99_MS_MAX, format!("p99 of Heartbeats {worst:.2} ms, less than {P99_MS_MAX} ms")),
         (

@@ -56,7 +56,7 @@ fn main() {
             library.as_secs_f64() / weir.as_secs_f64()
         );
     }
-    let mut unopened = || timed(|| drop(black_box(records::check_produce(&original, 13).unwrap())));
+    let mut unopened = || timed(|| _ = black_box(records::check_produce(&original, 13).unwrap()));
     let [unopened] = best_of(rounds, [&mut unopened]);
     println!(
         "{:<34} {:>10.1} {:>9.2}",

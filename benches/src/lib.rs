@@ -47,7 +47,16 @@ pub fn batch() -> Vec<u8> {
 
 /// One uncompressed v2 batch of these values.
 pub fn batch_of(values: impl Iterator<Item = String>) -> Vec<u8> {
-    let records = values
+    encode(&records_of(values), Compression::None)
+}
+
+/// One v2 batch of these values, compressed with zstd at a producer's ordinary level.
+pub fn compressed_batch_of(values: impl Iterator<Item = String>) -> Vec<u8> {
+    encode(&records_of(values), Compression::Zstd)
+}
+
+fn records_of(values: impl Iterator<Item = String>) -> Vec<Record> {
+    values
         .enumerate()
         .map(|(at, value)| Record {
             transactional: false,
@@ -64,18 +73,33 @@ pub fn batch_of(values: impl Iterator<Item = String>) -> Vec<u8> {
             value: Some(Bytes::from(value)),
             headers: Default::default(),
         })
-        .collect::<Vec<_>>();
-    encode(&records)
+        .collect()
 }
 
-fn encode(records: &[Record]) -> Vec<u8> {
+fn encode(records: &[Record], compression: Compression) -> Vec<u8> {
     let mut buffer = BytesMut::new();
-    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
-    RecordBatchEncoder::encode(&mut buffer, records, &options).unwrap();
+    let options = RecordEncodeOptions { version: 2, compression };
+    let codec = |plain: &mut BytesMut, out: &mut BytesMut, compression: Compression| {
+        if compression == Compression::None {
+            out.extend_from_slice(plain);
+            return Ok(());
+        }
+        let mut compressed = vec![0; zstd_safe::compress_bound(plain.len())];
+        let written = zstd_safe::compress(compressed.as_mut_slice(), plain, ZSTD_LEVEL).unwrap();
+        out.extend_from_slice(compressed.get(..written).unwrap());
+        Ok(())
+    };
+    RecordBatchEncoder::encode_with_custom_compression(&mut buffer, records, &options, Some(codec)).unwrap();
     buffer.to_vec()
 }
 
+/// zstd's own default, and that of Kafka's clients.
+const ZSTD_LEVEL: i32 = 3;
+
 /// The rules of a policy with these fields, for one topic on produce.
+///
+/// # Panics
+/// When it does not compile.
 pub fn rules(fields: &str) -> Arc<RuleSet> {
     let text = format!(
         "version: 1\naccess:\n  - name: all\n    principals: {{ groups: [all] }}\n    allow: [{{ produce: [\"orders\"] }}]\n\
@@ -102,6 +126,9 @@ pub enum Selector {
 }
 
 /// The same work with `kafka-protocol`'s record module and `serde_json`: decode, parse, mask, write, encode.
+///
+/// # Panics
+/// When the batch cannot be read.
 #[expect(clippy::disallowed_methods, reason = "the comparison that weir is measured against")]
 pub fn library_path(batch: &[u8], selector: Selector) -> Vec<u8> {
     let mut set = RecordBatchDecoder::decode(&mut Bytes::copy_from_slice(batch)).unwrap();
@@ -118,7 +145,7 @@ pub fn library_path(batch: &[u8], selector: Selector) -> Vec<u8> {
         }
         record.value = Some(serde_json::to_vec(&value).unwrap().into());
     }
-    encode(&set.records)
+    encode(&set.records, Compression::None)
 }
 
 fn mask(value: &mut serde_json::Value) {

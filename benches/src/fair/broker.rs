@@ -28,6 +28,9 @@ impl Broker {
     pub const NODE: i32 = 1;
 
     /// Starts it on a free port.
+    ///
+    /// # Panics
+    /// Without one.
     #[must_use]
     pub fn start() -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -18,7 +18,7 @@ use super::latency::Latencies;
 use super::wire::{
     CORRELATION_ID_AT, HEARTBEAT_VERSION, PRODUCE_VERSION, heartbeat, read_frame, read_response, request,
 };
-use crate::{batch_of, document};
+use crate::{compressed_batch_of, document};
 
 /// One batch of JSON records, compressed with zstd.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct Batch {
     bytes: Bytes,
     /// Records in it.
     pub records: usize,
-    /// Size of the records without compression, in bytes.
+    /// Size of the documents without compression, in bytes.
     pub plain_bytes: usize,
 }
 
@@ -59,19 +59,8 @@ impl Batch {
             goes_on
         });
         let values = values.collect::<Vec<_>>();
-        let records = values.len();
-        let plain = batch_of(values.into_iter());
-        let (header, payload) = plain.split_at(HEADER_BYTES);
-        let mut bytes = header.to_vec();
-        let mut compressed = vec![0; zstd_safe::compress_bound(payload.len())];
-        let written = zstd_safe::compress(compressed.as_mut_slice(), payload, ZSTD_LEVEL).unwrap();
-        bytes.extend_from_slice(compressed.get(..written).unwrap());
-        *bytes.get_mut(ATTRIBUTES_LOW_BYTE).unwrap() = ZSTD;
-        let length = u32::try_from(bytes.len() - LENGTH_END).unwrap();
-        bytes.get_mut(LENGTH_END - 4..LENGTH_END).unwrap().copy_from_slice(&length.to_be_bytes());
-        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes.get(CRC_END..).unwrap());
-        bytes.get_mut(CRC_END - 4..CRC_END).unwrap().copy_from_slice(&u32::try_from(crc).unwrap().to_be_bytes());
-        Self { bytes: bytes.into(), records, plain_bytes: payload.len() }
+        let (records, plain_bytes) = (values.len(), values.iter().map(String::len).sum());
+        Self { bytes: compressed_batch_of(values.into_iter()).into(), records, plain_bytes }
     }
 
     /// Size as it is sent, in bytes.
@@ -109,7 +98,10 @@ pub struct Produced {
 }
 
 impl Bulk {
-    /// Starts to produce to `topic`.
+    /// Starts to produce to `topic`, with so many requests that are not answered yet.
+    ///
+    /// # Panics
+    /// The producer's thread, when a batch is refused.
     #[must_use]
     pub fn start(address: SocketAddr, batch: &Batch, topic: &str, in_flight: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -122,6 +114,9 @@ impl Bulk {
     }
 
     /// Sends nothing more, waits for the answers and says what was done.
+    ///
+    /// # Panics
+    /// When a batch was refused.
     #[must_use]
     pub fn finish(self) -> Produced {
         self.stop.store(true, Ordering::Relaxed);
@@ -152,13 +147,13 @@ async fn produce(address: SocketAddr, mut frame: BytesMut, in_flight: usize, sto
     let read = async {
         let mut produced = Produced { batches: 0, took: Duration::ZERO, behind: Latencies::default() };
         while let Some((correlation_id, since)) = expected.recv().await {
-            let frame = read_frame(&mut reader).await.expect("the connection stays");
+            let frame = read_frame(&mut reader).await.unwrap();
             let (id, answer) = read_response::<ProduceResponse>(frame, ApiKey::Produce, PRODUCE_VERSION);
             let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first()).unwrap();
             assert_eq!((id, partition.error_code), (correlation_id, 0), "{:?}", partition.error_message);
             produced.batches += 1;
             places.add_permits(1);
-            let frame = read_frame(&mut reader).await.expect("the connection stays");
+            let frame = read_frame(&mut reader).await.unwrap();
             let (id, answer) = read_response::<HeartbeatResponse>(frame, ApiKey::Heartbeat, HEARTBEAT_VERSION);
             assert_eq!((id, answer.error_code), (correlation_id, 0));
             produced.behind.push(since.elapsed());
@@ -182,14 +177,3 @@ const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 const NOISE_WORDS: usize = 16;
 /// weir asks no ratio of a batch up to 16 MiB, so these must stay below it.
 const RUN_BYTES: usize = 1 << 20;
-/// A producer's ordinary level.
-const ZSTD_LEVEL: i32 = 3;
-/// zstd in the attributes of a v2 batch (KIP-110).
-const ZSTD: u8 = 4;
-/// Bytes of a v2 batch in front of its records.
-const HEADER_BYTES: usize = 61;
-/// Behind the field with the batch's length, which counts from here.
-const LENGTH_END: usize = 12;
-/// Behind the checksum, which covers everything from here.
-const CRC_END: usize = 21;
-const ATTRIBUTES_LOW_BYTE: usize = 22;
