@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::batch::{self, Codec, Header, Record, plain, records};
 use crate::ground::{KAFKA, WEIR, Weir, end_offset, topic};
 use crate::wire::{
-    Client, FETCH, PRODUCE, Produced, fetch_body, fetched, produce_body, produced, produced_in, request,
+    Bytes, Client, FETCH, PRODUCE, Produced, fetch_body, fetched, produce_body, produced, produced_in, request,
 };
 
 /// INVALID_RECORD.
@@ -119,7 +119,23 @@ fn lengths_that_lie_are_refused() {
     // The broker cuts this off in silence.
     check(&[lie_of_header(|_| {}), plain(&["{}"])[..30].to_vec()].concat(), "30 bytes follow the batch");
     check(&lie_of_header(|_| {})[..40], &format!("the batch is cut: 40 of {length} bytes are there"));
-    check(&[], "the records are null or empty");
+}
+
+#[test]
+fn records_that_are_null_or_empty_are_refused() {
+    topic("ruled-nothing", 1);
+    for length in [-1, 0] {
+        let body = Bytes::default().i16(-1).i16(-1).i32(10_000).count(1).string("ruled-nothing").count(1).i32(0);
+        let mut client = WEIR.open();
+        let refused = produced(&client.call(PRODUCE, 8, &body.i32(length).0).unwrap()).pop().unwrap();
+        let told = "weir: this batch cannot be read: the records are null or empty";
+        assert_eq!((refused.error, refused.message.as_str()), (INVALID_RECORD, told));
+        let line = WEIR.logs(&[("event", "request.refused"), ("peer", &client.peer())]);
+        assert_eq!((line["reason"].as_str(), line["resource"].as_str()), (Some("no_batch"), Some("ruled-nothing")));
+    }
+    assert_eq!(end_offset("ruled-nothing", 0), 0);
+    assert_eq!(produce(&mut WEIR.open(), "ruled-nothing", &plain(&["{}"])).error, 0);
+    WEIR.lives();
 }
 
 #[test]
@@ -184,6 +200,7 @@ fn acks_of_no_meaning_are_refused() {
     };
     for acks in [2, -2, i16::MAX] {
         assert_eq!(error(acks), 21, "INVALID_REQUIRED_ACKS");
+        WEIR.logs(&[("event", "request.refused"), ("reason", "acks_invalid"), ("resource", &format!("acks={acks}"))]);
     }
     assert_eq!(end_offset("ruled-acks", 0), 0);
     assert_eq!((error(1), error(-1)), (0, 0));
