@@ -12,12 +12,19 @@ mod gateway;
 mod kills;
 #[path = "crash_harness/load.rs"]
 mod load;
+#[path = "crash_harness/moments.rs"]
+mod moments;
+#[path = "crash_harness/single.rs"]
+mod single;
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use weir_testkit::{Kafka, KafkaOptions};
 
 use crate::compare::Finding;
+use crate::gateway::Gateway;
+use crate::single::Single;
 
 static KAFKA: LazyLock<Kafka> = LazyLock::new(|| Kafka::start(KafkaOptions::default()).unwrap());
 
@@ -44,4 +51,28 @@ fn a_late_log_alone_is_no_finding() {
     assert_eq!(accounts.findings, []);
     assert_eq!(accounts.outside.consumed.len(), accounts.broker.records.len());
     assert!(accounts.log.recovered > 0);
+}
+
+/// With a log that takes 300 ms for everything, who waits for it can be told from who does not.
+#[test]
+fn a_reply_waits_for_the_log_as_often_as_its_durability_says() {
+    const LAG: Duration = Duration::from_millis(300);
+    let topics = "topics: [ { match: [outcome], durability: outcome }, { match: [async], durability: async } ]";
+    let gateway = Gateway::start(KAFKA.bootstrap(), &[topics], &[("WEIR_SABOTAGE_LAG_MS", "300")]);
+    let producer = Single::new(&gateway.bootstrap);
+    let fastest = |topic: &str| {
+        KAFKA.create_topic(topic, 1).unwrap();
+        let times = (0..5).map(|_| {
+            let took = producer.send(topic);
+            // The entry that nobody waited for is out of the way of the next.
+            std::thread::sleep(LAG * 3 / 2);
+            took
+        });
+        times.min().unwrap()
+    };
+    let (strict, outcome, not_at_all) = (fastest("strict"), fastest("outcome"), fastest("async"));
+    println!("acknowledged after: strict {strict:?}, outcome {outcome:?}, async {not_at_all:?}");
+    assert!(strict >= LAG * 2, "for its intent and its entry");
+    assert!((LAG..LAG * 2).contains(&outcome), "for its entry");
+    assert!(not_at_all < LAG, "for nothing");
 }

@@ -15,6 +15,8 @@ mod gateway;
 mod kills;
 #[path = "crash_harness/load.rs"]
 mod load;
+#[path = "crash_harness/moments.rs"]
+mod moments;
 
 use weir_testkit::{Kafka, KafkaOptions};
 
