@@ -121,6 +121,123 @@ fn a_client_gone_while_the_outcome_is_recorded() {
 }
 
 #[test]
+fn a_client_gone_while_the_outcome_is_recorded_which_then_fails() {
+    play(|stage| {
+        stage.login();
+        stage.ask(PRODUCE, &produce("orders", &Batch::of(["a"])));
+        let (asked, request) = stage.heard::<ProduceRequest>();
+        stage.hold_log();
+        stage.say(&asked, &produced(&request, 3, 0));
+        stage.client_goes();
+        stage.fail_log();
+        stage.record(1);
+        assert!(!stage.session.is_drained(), "the records are stored: their entry is tried again");
+        stage.heal_log();
+        stage.record(1);
+        assert!(stage.session.is_drained());
+        assert_eq!(closing_entry(stage).outcome, Outcome::Stored);
+        assert_eq!(stage.open_intents(), []);
+    });
+}
+
+#[test]
+fn a_client_gone_while_an_outcome_waits_to_be_tried_again() {
+    play(|stage| {
+        stage.login();
+        stage.ask(PRODUCE, &produce("orders", &Batch::of(["a"])));
+        let (asked, request) = stage.heard::<ProduceRequest>();
+        stage.fail_log();
+        stage.say(&asked, &produced(&request, 3, 0));
+        stage.no_answer();
+        stage.heal_log();
+        stage.client_goes();
+        assert!(stage.session.is_drained());
+        assert_eq!(closing_entry(stage).outcome, Outcome::Stored);
+    });
+}
+
+#[test]
+fn an_entry_that_the_log_takes_over_is_not_waited_for() {
+    play(|stage| {
+        stage.leaves_intents = true;
+        stage.login();
+        stage.ask(PRODUCE, &produce("orders", &Batch::of(["a"])));
+        stage.heard::<ProduceRequest>();
+        stage.hold_log();
+        stage.client_goes();
+        let taken = stage.take_queued();
+        assert_eq!(taken.len(), 1);
+        assert!(!stage.session.is_drained());
+        for (ticket, _) in taken {
+            stage.session.handle_owed(ticket);
+        }
+        assert!(stage.session.is_drained());
+    });
+}
+
+#[test]
+fn what_a_client_sent_before_it_ended_goes_on_and_is_answered() {
+    play(|stage| {
+        stage.login();
+        stage.ask(PRODUCE, &produce("orders", &Batch::of(["a"])));
+        stage.ask_silently(PRODUCE, &produce("orders", &Batch::of(["b"])).with_acks(0));
+        stage.client_ends();
+        assert_eq!(stage.session.wants_client_bytes(), 0);
+        let first = stage.heard::<ProduceRequest>();
+        let second = stage.heard::<ProduceRequest>();
+        for (asked, request) in [first, second] {
+            stage.say(&asked, &produced(&request, 0, 0));
+        }
+        assert_eq!(code(&stage.answer::<ProduceRequest>()), 0);
+        stage.no_answer();
+        stage.closed_by("client_gone");
+        assert!(stage.session.is_drained());
+        assert_eq!(stage.entries().iter().filter(|entry| entry.outcome == Outcome::Stored).count(), 2);
+    });
+}
+
+#[test]
+fn what_a_client_sent_before_it_ended_is_read_though_it_waited_for_its_turn() {
+    play(|stage| {
+        stage.login();
+        for _ in 0..10 {
+            stage.ask(METADATA, &metadata());
+        }
+        let first: Vec<_> = (0..8).map(|_| stage.heard::<MetadataRequest>().0).collect();
+        for asked in &first {
+            stage.say(asked, &metadata_answer());
+            stage.answer::<MetadataRequest>();
+        }
+        let last: Vec<_> = (0..2).map(|_| stage.heard::<MetadataRequest>().0).collect();
+        stage.client_ends();
+        for asked in &last {
+            stage.say(asked, &metadata_answer());
+            stage.answer::<MetadataRequest>();
+        }
+        stage.closed_by("client_gone");
+    });
+}
+
+#[test]
+fn a_client_that_ended_is_waited_for_only_as_long_as_the_log() {
+    play(|stage| {
+        stage.login();
+        stage.ask(METADATA, &metadata());
+        stage.heard::<MetadataRequest>();
+        stage.client_ends();
+        stage.wait(10 * crate::world::SECOND - crate::world::TICK);
+        stage.stays_open();
+        stage.wait(crate::world::TICK);
+        stage.closed_by("client_gone");
+    });
+    play(|stage| {
+        stage.login();
+        stage.client_ends();
+        stage.closed_by("client_gone");
+    });
+}
+
+#[test]
 fn a_client_gone_in_the_middle_of_a_frame() {
     play(|stage| {
         stage.login();

@@ -304,3 +304,31 @@ fn a_login_reply_waits_for_its_entry_and_what_is_behind_waits_too() {
         assert_eq!(stage.answer::<ApiVersionsRequest>().error_code, 0);
     });
 }
+
+#[test]
+fn a_port_whose_broker_is_not_known_yet_asks_for_it_and_waits() {
+    let fresh = || {
+        let mut setup = Setup::default();
+        setup.door.node = Some(7);
+        setup
+    };
+    play_in(fresh, |stage| {
+        stage.login();
+        stage.ask(METADATA, &metadata());
+        stage.heard_nothing();
+        assert!(stage.asked_for().contains(&"topics []".to_owned()));
+        let mut context = world::context();
+        let mut view = world::view();
+        let broker = view.brokers[&0].clone();
+        view.brokers.insert(7, broker);
+        context.view = Some(std::sync::Arc::new(view));
+        stage.swap(context);
+        let (asked, _) = stage.heard::<MetadataRequest>();
+        stage.say(&asked, &metadata_answer());
+        stage.answer::<MetadataRequest>();
+        // A view without it says that it is away, not what it speaks.
+        stage.swap(world::context());
+        stage.ask(METADATA, &metadata());
+        stage.heard::<MetadataRequest>();
+    });
+}

@@ -79,8 +79,11 @@ pub(crate) fn produced(request: &ProduceRequest, base_offset: i64, error_code: i
     ProduceResponse::default().with_responses(responses.collect())
 }
 
-/// Index, error code and base offset of each partition, topic by topic.
-pub(crate) fn codes(answer: &ProduceResponse) -> Vec<(String, Vec<(i32, i16, i64)>)> {
+/// Index, error code and base offset of a partition.
+type Answered = (i32, i16, i64);
+
+/// What was answered of each partition, topic by topic.
+pub(crate) fn codes(answer: &ProduceResponse) -> Vec<(String, Vec<Answered>)> {
     let partition = |p: &PartitionProduceResponse| (p.index, p.error_code, p.base_offset);
     let topic = |t: &TopicProduceResponse| (t.name.to_string(), t.partition_responses.iter().map(partition).collect());
     answer.responses.iter().map(topic).collect()

@@ -147,7 +147,6 @@ fn throughput(in_flight: usize, grouping: Grouping) -> f64 {
         left.extend(disk.arrived);
         stage.give_back(left);
     });
-    println!("{in_flight} in flight, {grouping:?}: {} requests a second", answered / RUN.as_secs_f64());
     answered / RUN.as_secs_f64()
 }
 

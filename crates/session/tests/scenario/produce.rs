@@ -395,3 +395,29 @@ fn a_brokers_name_in_its_message_does_not_reach_the_client() {
         assert_eq!(told, [(0, "weir.example".to_owned(), 9193), (1, "weir.example".to_owned(), 9194)]);
     });
 }
+
+#[test]
+fn refusals_of_one_request_are_told_one_by_one_up_to_a_limit() {
+    play(|stage| {
+        stage.login();
+        let names: Vec<_> = (0..30).map(|at| format!("salaries-{at}")).collect();
+        let batch = Batch::of(["{}"]).encode();
+        let topics = names.iter().map(|name| (name.as_str(), vec![(0, batch.clone())])).collect();
+        stage.ask(PRODUCE, &produce_to(topics));
+        assert_eq!(stage.answer::<ProduceRequest>().responses.len(), 30);
+        let refused = stage.refused();
+        assert_eq!((refused.len(), refused[16].1), (17, "others_not_allowed"));
+    });
+}
+
+#[test]
+fn null_records_are_refused() {
+    play(|stage| {
+        stage.login();
+        let mut request = produce("orders", &Batch::of(["{}"]));
+        request.topic_data[0].partition_data[0].records = None;
+        stage.ask(PRODUCE, &request);
+        assert_eq!(refusal(&stage.answer::<ProduceRequest>()).0, 87);
+        stage.heard_nothing();
+    });
+}

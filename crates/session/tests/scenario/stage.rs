@@ -14,11 +14,10 @@ use weir_audit::{
 use weir_protocol::{ApiKey, FrameReader, peek_request};
 use weir_session::{Cleared, Context, Door, DoorAuth, Event, Job, Now, Peer, Scratch, Session, Start};
 
-use crate::stage::verbs::heard;
 use crate::witness::{Asked, Witness, decode_request};
 use crate::world::{self, START};
 
-pub(crate) use verbs::{Heard, authentication, request_bytes, response_bytes, sized};
+pub(crate) use verbs::{Heard, authentication, heard, request_bytes, response_bytes, sized};
 
 const CHAIN: ChainId = ChainId([7; 16]);
 pub(crate) const CONNECTION: ConnectionId = ConnectionId(1);
@@ -121,7 +120,6 @@ pub(crate) struct Stage {
     pub(crate) leaves_intents: bool,
     cut: Cut,
     jobs_run: Jobs,
-    context: Arc<Context>,
     committer: Option<Committer<MemorySink>>,
     log: Log,
     queued: VecDeque<(Ticket, Commit)>,
@@ -162,8 +160,7 @@ impl Stage {
             queued: VecDeque::new(),
             jobs: Vec::new(),
             scratch: Scratch::default(),
-            witness: Witness::new(Arc::clone(&context)),
-            context,
+            witness: Witness::new(context),
             from_client: VecDeque::new(),
             from_broker: VecDeque::new(),
             client_got: VecDeque::new(),
@@ -270,7 +267,7 @@ impl Stage {
 
     fn write_to_broker(&mut self, cleared: &Cleared) {
         let frame = whole_frame(cleared);
-        self.witness.to_broker(&frame).unwrap_or_else(|error| panic!("{error}"));
+        self.witness.broker_gets(&frame).unwrap_or_else(|error| panic!("{error}"));
         let prefix = peek_request(&frame).unwrap();
         if prefix.api_key == ApiKey::ApiVersions.code() && self.greets {
             let asked: ApiVersionsRequest = decode_request(&frame);
@@ -285,7 +282,7 @@ impl Stage {
 
     fn write_to_client(&mut self, cleared: &Cleared) {
         let frame = whole_frame(cleared);
-        let asked = self.witness.to_client(&frame).unwrap_or_else(|error| panic!("{error}"));
+        let asked = self.witness.client_gets(&frame).unwrap_or_else(|error| panic!("{error}"));
         self.outcome.to_client.push(frame.clone());
         self.client_got.push_back((asked, frame));
     }
@@ -348,7 +345,7 @@ impl Stage {
     }
 }
 
-fn whole_frame(cleared: &Cleared) -> Bytes {
+pub(crate) fn whole_frame(cleared: &Cleared) -> Bytes {
     let mut reader = FrameReader::new();
     cleared.segments().for_each(|segment| reader.push(segment));
     assert!(!cleared.is_empty());

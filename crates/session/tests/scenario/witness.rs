@@ -24,7 +24,6 @@ use crate::world::BROKER_HOST;
 /// Correlation id of weir's own requests.
 const OWN: i32 = i32::MAX;
 const UNKNOWN_VERSION: i16 = 35;
-const INVALID_RECORD: i16 = 87;
 
 pub(crate) struct Witness {
     context: Arc<Context>,
@@ -72,7 +71,7 @@ impl Witness {
     }
 
     /// The broker gets this frame.
-    pub(crate) fn to_broker(&mut self, frame: &Bytes) -> Result<(), String> {
+    pub(crate) fn broker_gets(&mut self, frame: &Bytes) -> Result<(), String> {
         let prefix = peek_request(frame).map_err(|error| error.to_string())?;
         if prefix.correlation_id == OWN && prefix.api_key == ApiKey::ApiVersions.code() {
             return Ok(());
@@ -100,7 +99,7 @@ impl Witness {
     }
 
     /// The client gets this frame.
-    pub(crate) fn to_client(&mut self, frame: &Bytes) -> Result<Asked, String> {
+    pub(crate) fn client_gets(&mut self, frame: &Bytes) -> Result<Asked, String> {
         if frame.windows(BROKER_HOST.len()).any(|window| window == BROKER_HOST.as_bytes()) {
             return Err("a broker's host reaches the client".to_owned());
         }
@@ -138,19 +137,20 @@ impl Witness {
         Ok(())
     }
 
-    /// Partitions whose answer had to wait: stored records, and records that a rule refused.
+    /// Partitions whose answer had to wait: stored records, and those whose refusal names its event.
     fn answered_places(&self, answer: &ProduceResponse) -> Vec<(Place, i16)> {
-        let places = answer.responses.iter().flat_map(|topic| {
-            let name = topic.name.to_string();
-            topic
-                .partition_responses
-                .iter()
-                .map(move |partition| ((name.clone(), topic.topic_id, partition.index), partition.error_code))
-        });
-        let places = places.filter(|((name, id, _), code)| {
-            (*code == 0 && self.durability(name, *id) >= Durability::Outcome) || *code == INVALID_RECORD
-        });
-        places.collect()
+        let mut places = Vec::new();
+        for topic in &answer.responses {
+            for partition in &topic.partition_responses {
+                let (name, code) = (topic.name.to_string(), partition.error_code);
+                let stored = code == 0 && self.durability(&name, topic.topic_id) >= Durability::Outcome;
+                let names_event = partition.error_message.as_ref().is_some_and(|message| message.contains("(event "));
+                if stored || names_event {
+                    places.push(((name, topic.topic_id, partition.index), code));
+                }
+            }
+        }
+        places
     }
 
     /// Partitions with records, or whose records were withheld one by one.
@@ -276,7 +276,7 @@ mod controls {
                 let row = IntentRow { id: IntentId([1; 16]), body: body(Kind::Produce, topic) };
                 witness.receipt(&Commit::Intent(row));
             }
-            if good { witness.to_broker(&frame).unwrap() } else { refuses(witness.to_broker(&frame), "G1") }
+            if good { witness.broker_gets(&frame).unwrap() } else { refuses(witness.broker_gets(&frame), "G1") }
         }
         // Each intent is good for one request.
         let mut witness = witness();
@@ -284,8 +284,8 @@ mod controls {
         witness.receipt(&Commit::Intent(row));
         witness.asked(first);
         witness.asked(first);
-        witness.to_broker(&frame).unwrap();
-        refuses(witness.to_broker(&frame), "G1");
+        witness.broker_gets(&frame).unwrap();
+        refuses(witness.broker_gets(&frame), "G1");
     }
 
     #[test]
@@ -298,8 +298,8 @@ mod controls {
             witness.asked(first);
             topic.iter().for_each(|topic| witness.receipt(&entry(Kind::Produce, topic)));
             match good {
-                true => assert_eq!(witness.to_client(&frame), Ok(first)),
-                false => refuses(witness.to_client(&frame), "G2"),
+                true => assert_eq!(witness.client_gets(&frame), Ok(first)),
+                false => refuses(witness.client_gets(&frame), "G2"),
             }
         }
     }
@@ -331,7 +331,7 @@ mod controls {
         let mut witness = witness();
         witness.asked(first);
         witness.receipt(&entry(Kind::Produce, "orders"));
-        refuses(witness.to_client(&frame), "G3");
+        refuses(witness.client_gets(&frame), "G3");
     }
 
     #[test]
@@ -341,9 +341,9 @@ mod controls {
         let mut witness = witness();
         witness.asked(first);
         witness.asked(second);
-        witness.to_broker(&two).unwrap();
-        refuses(witness.to_broker(&one), "order");
-        refuses(witness.to_client(&answer(second, &crate::messages::metadata_answer())), "order");
+        witness.broker_gets(&two).unwrap();
+        refuses(witness.broker_gets(&one), "order");
+        refuses(witness.client_gets(&answer(second, &crate::messages::metadata_answer())), "order");
     }
 
     #[test]
@@ -354,6 +354,6 @@ mod controls {
         let mut witness = witness();
         witness.asked(first);
         let frame = answer(first, &crate::messages::metadata_answer().with_brokers(vec![broker]));
-        refuses(witness.to_client(&frame), "a broker's host");
+        refuses(witness.client_gets(&frame), "a broker's host");
     }
 }

@@ -85,13 +85,6 @@ impl Stage {
         assert_eq!(self.answer::<SaslHandshakeRequest>().error_code, 0);
     }
 
-    /// Begins a login on a connection that has one, as soon as that is allowed.
-    #[track_caller]
-    pub(crate) fn handshake_again(&mut self) {
-        self.wait(SECOND);
-        self.handshake();
-    }
-
     #[track_caller]
     pub(crate) fn authenticate(&mut self, token: &str) -> SaslAuthenticateResponse {
         self.ask(2, &authentication(token));
@@ -375,7 +368,7 @@ pub(crate) fn sized(frame: &[u8]) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn heard(frame: &Bytes) -> Heard {
+pub(crate) fn heard(frame: &Bytes) -> Heard {
     let prefix = peek_request(frame).unwrap();
     let api = ApiKey::from_code(prefix.api_key).unwrap();
     let mut bytes = frame.clone();

@@ -1,0 +1,115 @@
+//! The control connection, by which weir learns the cluster: a small machine of its own.
+
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
+use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse};
+use kafka_protocol::protocol::Request;
+use weir_session::{Control, ControlError, Learned};
+
+use crate::messages::{text, topic};
+use crate::stage::{Heard, heard, response_bytes, whole_frame};
+use crate::witness::decode_request;
+use crate::world::ORDERS;
+
+#[track_caller]
+fn asked<R: Request>(control: &mut Control) -> (Heard, R) {
+    let frame = whole_frame(&control.poll_to_broker().unwrap());
+    let heard = heard(&frame);
+    assert_eq!((heard.api, heard.client_id.as_str()), (R::KEY, "weir/control"));
+    (heard, decode_request(&frame))
+}
+
+fn nothing_asked(control: &mut Control) {
+    assert!(control.poll_to_broker().is_none());
+}
+
+fn speaks(metadata_max: i16) -> ApiVersionsResponse {
+    let api = |key: i16, max: i16| ApiVersion::default().with_api_key(key).with_max_version(max);
+    ApiVersionsResponse::default().with_api_keys(vec![api(3, metadata_max), api(18, 4), api(0, 11)])
+}
+
+fn cluster() -> MetadataResponse {
+    let broker = MetadataResponseBroker::default().with_node_id(4.into()).with_host(text("kafka-4")).with_port(9092);
+    let orders = MetadataResponseTopic::default().with_name(Some(topic("orders"))).with_topic_id(ORDERS);
+    MetadataResponse::default().with_brokers(vec![broker]).with_topics(vec![orders])
+}
+
+/// The bytes come one at a time.
+fn say(control: &mut Control, bytes: &[u8]) -> Result<Option<Learned>, ControlError> {
+    let mut learned = None;
+    for byte in bytes {
+        learned = control.handle_broker_bytes(&[*byte])?.or(learned);
+    }
+    Ok(learned)
+}
+
+#[test]
+fn learns_brokers_versions_and_topic_ids() {
+    let mut control = Control::open().unwrap();
+    let (first, request) = asked::<ApiVersionsRequest>(&mut control);
+    assert_eq!((first.version, request.client_software_name), (3, text("weir")));
+    nothing_asked(&mut control);
+    assert!(control.is_waiting());
+    assert!(say(&mut control, &response_bytes(&first, &speaks(13))).unwrap().is_none());
+    let (second, request) = asked::<MetadataRequest>(&mut control);
+    assert_eq!(second.version, 12, "the last in which no error of the whole answer is possible");
+    assert_eq!((request.topics, request.allow_auto_topic_creation), (None, false));
+    let learned = say(&mut control, &response_bytes(&second, &cluster())).unwrap().unwrap();
+    let broker = &learned.brokers[&4];
+    assert_eq!((broker.host.as_str(), broker.port, broker.apis[&0]), ("kafka-4", 9092, (0, 11)));
+    assert_eq!(learned.topics[&ORDERS].as_ref(), "orders");
+    assert!(!control.is_waiting());
+}
+
+#[test]
+fn falls_back_to_version_0_of_api_versions() {
+    let mut control = Control::open().unwrap();
+    let (first, _) = asked::<ApiVersionsRequest>(&mut control);
+    let refusal = ApiVersionsResponse::default().with_error_code(35);
+    let bytes = response_bytes(&Heard { version: 0, ..first }, &refusal);
+    assert!(say(&mut control, &bytes).unwrap().is_none());
+    let (second, _) = asked::<ApiVersionsRequest>(&mut control);
+    assert_eq!(second.version, 0);
+    say(&mut control, &response_bytes(&second, &speaks(4))).unwrap();
+    assert_eq!(asked::<MetadataRequest>(&mut control).0.version, 4);
+}
+
+#[test]
+fn asks_again_once_however_often_it_is_told_to_meanwhile() {
+    let mut control = Control::open().unwrap();
+    let (first, _) = asked::<ApiVersionsRequest>(&mut control);
+    control.refresh().unwrap();
+    control.refresh().unwrap();
+    nothing_asked(&mut control);
+    say(&mut control, &response_bytes(&first, &speaks(12))).unwrap();
+    let (second, _) = asked::<MetadataRequest>(&mut control);
+    nothing_asked(&mut control);
+    assert!(say(&mut control, &response_bytes(&second, &cluster())).unwrap().is_some());
+    let (third, _) = asked::<MetadataRequest>(&mut control);
+    assert!(say(&mut control, &response_bytes(&third, &cluster())).unwrap().is_some());
+    nothing_asked(&mut control);
+    control.refresh().unwrap();
+    asked::<MetadataRequest>(&mut control);
+}
+
+#[test]
+fn a_broker_without_what_weir_needs_is_too_old() {
+    let mut control = Control::open().unwrap();
+    let (first, _) = asked::<ApiVersionsRequest>(&mut control);
+    let error = say(&mut control, &response_bytes(&first, &speaks(3))).unwrap_err();
+    assert!(matches!(error, ControlError::TooOld { max: 3, needed: 4, .. }), "{error}");
+}
+
+#[test]
+fn a_refusal_and_bytes_that_are_no_answer_are_errors() {
+    let mut control = Control::open().unwrap();
+    let (first, _) = asked::<ApiVersionsRequest>(&mut control);
+    let refused = ApiVersionsResponse::default().with_error_code(42);
+    let error = say(&mut control, &response_bytes(&first, &refused)).unwrap_err();
+    assert!(matches!(error, ControlError::Refused { code: 42, .. }), "{error}");
+    let other = Heard { correlation_id: first.correlation_id + 1, ..first };
+    for bytes in [response_bytes(&other, &speaks(12)), vec![0xff; 8], vec![0, 0, 0, 2, 1, 1]] {
+        let mut control = Control::open().unwrap();
+        assert!(matches!(say(&mut control, &bytes), Err(ControlError::Malformed(_))));
+    }
+}
