@@ -390,5 +390,7 @@ impl Writer {
 #[cfg(feature = "sabotage")]
 fn lag() -> Duration {
     let asked = std::env::var("WEIR_SABOTAGE_LAG_MS").ok().and_then(|text| text.parse().ok());
-    Duration::from_millis(asked.unwrap_or(0))
+    let lag_ms = asked.unwrap_or(0);
+    tracing::warn!(event = "weir.sabotaged", lag_ms, hint = "a build for negative controls; it must not be shipped");
+    Duration::from_millis(lag_ms)
 }

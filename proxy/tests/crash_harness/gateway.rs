@@ -1,6 +1,7 @@
 //! A weir with a log of its own, and what its `audit` verbs say of it.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -33,9 +34,16 @@ impl Gateway {
         }
         let config = yaml.write(&dir).unwrap();
         let ready = Ready::Ports(vec![bootstrap.parse().unwrap()]);
-        let mut options = WeirOptions::new(env!("CARGO_BIN_EXE_weir").as_ref(), &config, ready);
+        // A link of its own: a build that runs meanwhile would change what a restart starts.
+        let binary = dir.path().join("weir");
+        fs::hard_link(env!("CARGO_BIN_EXE_weir"), &binary)
+            .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_weir"), &binary).map(drop))
+            .unwrap();
+        let mut options = WeirOptions::new(&binary, &config, ready);
         options.env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let weir = WeirProcess::start(options).unwrap();
+        let sabotaged = weir.output().unwrap().contains("weir.sabotaged");
+        assert!(sabotaged || env.is_empty(), "this weir was built without the feature `sabotage`");
         Self { weir, bootstrap, dir, _ports: ports }
     }
 
