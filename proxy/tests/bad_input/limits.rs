@@ -28,6 +28,7 @@ fn check(weir: &Weir, connect: impl Fn() -> Client, limit: &str, places: usize) 
 fn one_address_has_so_many_connections() {
     let weir = Weir::start(|yaml| yaml.section("limits", "connections_per_address_max: 3"));
     check(&weir, || weir.open(), "connections_per_address_max", 3);
+    until("everybody left", || weir.metric("weir_connections{listener=\"open\"}") == 0.0);
     weir.lives();
 }
 
@@ -35,6 +36,7 @@ fn one_address_has_so_many_connections() {
 fn the_process_has_so_many_connections() {
     let weir = Weir::start(|yaml| yaml.section("limits", "connections_max: 3"));
     check(&weir, || weir.open(), "connections_max", 3);
+    until("everybody left", || weir.metric("weir_connections{listener=\"open\"}") == 0.0);
     weir.lives();
 }
 
