@@ -1,5 +1,3 @@
-#![expect(clippy::panic, reason = "test code")]
-
 use bytes::{BufMut as _, Bytes};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{ProduceRequest as ProduceMessage, RequestHeader};
