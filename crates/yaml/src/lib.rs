@@ -1,6 +1,6 @@
 //! Located YAML for configuration and policies.
 //!
-//! [`parse`] turns a text into one [`Node`] per document. Each node and each key carries its [`Place`], so that everything that is
+//! [`parse()`] turns a text into one [`Node`] per document. Each node and each key carries its [`Place`], so that everything that is
 //! wrong can be reported at once, where it is, with what to do about it ([`Problems`]). [`MapReader`] reads mappings and reports the
 //! keys that nobody asked for.
 //!
