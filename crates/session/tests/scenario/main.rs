@@ -14,6 +14,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
 
 mod batch;
+mod chaos;
 mod control;
 mod deadlines;
 mod fetch;

@@ -95,7 +95,12 @@ pub(crate) fn play_in(setup: impl Fn() -> Setup, script: impl Fn(&mut Stage)) {
 
 /// Plays a script in one way, for those that last long and cut nothing.
 pub(crate) fn play_once(script: impl FnOnce(&mut Stage)) {
-    let mut stage = Stage::new(Setup::default(), WAYS[0]);
+    play_way(0, Setup::default(), script);
+}
+
+/// Plays a script in one of the six ways.
+pub(crate) fn play_way(way: usize, setup: Setup, script: impl FnOnce(&mut Stage)) {
+    let mut stage = Stage::new(setup, WAYS[way]);
     script(&mut stage);
     stage.finish();
 }
