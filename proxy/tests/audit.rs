@@ -1,10 +1,16 @@
 //! The log as it is for whoever depends on it: intact over 200 starts, clean and killed; readable while weir writes it; tampering proven;
-//! and each durability does what it says.
+//! whole though its disk fails; and each durability does what it says.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 
+#[path = "crash_harness/compare.rs"]
+mod compare;
 #[path = "audit/durability.rs"]
 mod durability;
+#[path = "crash_harness/evidence.rs"]
+mod evidence;
+#[path = "audit/failing.rs"]
+mod failing;
 #[path = "crash_harness/gateway.rs"]
 mod gateway;
 #[path = "crash_harness/load.rs"]

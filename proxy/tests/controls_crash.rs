@@ -23,7 +23,7 @@ use std::time::Duration;
 use weir_testkit::{Kafka, KafkaOptions};
 
 use crate::compare::Finding;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Setting};
 use crate::single::Single;
 
 static KAFKA: LazyLock<Kafka> = LazyLock::new(|| Kafka::start(KafkaOptions::default()).unwrap());
@@ -58,7 +58,9 @@ fn a_late_log_alone_is_no_finding() {
 fn a_reply_waits_for_the_log_as_often_as_its_durability_says() {
     const LAG: Duration = Duration::from_millis(300);
     let topics = "topics: [ { match: [outcome], durability: outcome }, { match: [async], durability: async } ]";
-    let gateway = Gateway::start(KAFKA.bootstrap(), &[topics], &[("WEIR_SABOTAGE_LAG_MS", "300")]);
+    let env = [("WEIR_SABOTAGE_LAG_MS", "300")];
+    let setting = Setting { audit: &[topics], env: &env, ..Setting::default() };
+    let gateway = Gateway::start(KAFKA.bootstrap(), &setting);
     let producer = Single::new(&gateway.bootstrap);
     let fastest = |topic: &str| {
         KAFKA.create_topic(topic, 1).unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::KAFKA;
-use crate::gateway::{Gateway, count};
+use crate::gateway::{Gateway, Setting, count};
 
 #[path = "../crash_harness/single.rs"]
 mod single;
@@ -16,7 +16,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 #[test]
 fn each_durability_records_what_was_stored_and_strict_its_intents_too() {
     let topics = "topics: [ { match: [outcome], durability: outcome }, { match: [async], durability: async } ]";
-    let mut gateway = Gateway::start(KAFKA.bootstrap(), &[topics], &[]);
+    let mut gateway = Gateway::start(KAFKA.bootstrap(), &Setting { audit: &[topics], ..Setting::default() });
     let producer = single::Single::new(&gateway.bootstrap);
     for topic in ["strict", "outcome", "async"] {
         KAFKA.create_topic(topic, 1).unwrap();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use weir_testkit::Guarded;
 
 use crate::NO_BROKER;
-use crate::gateway::{Gateway, count};
+use crate::gateway::{Gateway, Setting, count};
 use crate::moments::Moments;
 
 const ROUNDS: u64 = 100;
@@ -14,7 +14,7 @@ const ROUNDS: u64 = 100;
 #[test]
 fn the_log_is_intact_after_each_of_200_starts_clean_and_killed() {
     let began = Instant::now();
-    let mut gateway = Gateway::start(NO_BROKER, &[], &[]);
+    let mut gateway = Gateway::start(NO_BROKER, &Setting::default());
     assert_eq!(gateway.stop(), 0);
     let mut moments = Moments::new();
     let mut starts = Vec::new();

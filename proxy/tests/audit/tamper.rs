@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::NO_BROKER;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Setting};
 
 /// Copies a log of ten entries, lets `change` loose on the database of the copy, and gives how `verify` of it ends with its findings.
 fn check(gateway: &Gateway, what: &str, change: impl FnOnce(&DB), expected: (i32, &[(&str, u64)])) {
@@ -31,7 +31,7 @@ fn check(gateway: &Gateway, what: &str, change: impl FnOnce(&DB), expected: (i32
 
 #[test]
 fn a_row_that_is_gone_or_changed_is_proven() {
-    let mut gateway = Gateway::start(NO_BROKER, &[], &[]);
+    let mut gateway = Gateway::start(NO_BROKER, &Setting::default());
     for _ in 0..4 {
         gateway.weir.stop().unwrap();
         gateway.weir.start_again().unwrap();
@@ -66,7 +66,7 @@ fn a_row_that_is_gone_or_changed_is_proven() {
 
 #[test]
 fn nothing_to_verify_is_no_success() {
-    let gateway = Gateway::start(NO_BROKER, &[], &[]);
+    let gateway = Gateway::start(NO_BROKER, &Setting::default());
     let nothing = TempDir::new().unwrap();
     for data_dir in [nothing.path().to_owned(), nothing.path().join("not-there")] {
         let arguments = ["audit", "verify", "--data-dir", data_dir.to_str().unwrap()];

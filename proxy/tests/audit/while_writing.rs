@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::KAFKA;
-use crate::gateway::{Gateway, count};
+use crate::gateway::{Gateway, Setting, count};
 use crate::load::{Load, PARTITIONS};
 
 const ROUNDS: usize = 40;
@@ -13,7 +13,7 @@ const WAIT_MAX: Duration = Duration::from_secs(90);
 #[test]
 fn query_and_verify_answer_while_weir_writes() {
     KAFKA.create_topic("written", PARTITIONS).unwrap();
-    let mut gateway = Gateway::start(KAFKA.bootstrap(), &[], &[]);
+    let mut gateway = Gateway::start(KAFKA.bootstrap(), &Setting::default());
     let load = Load::start(&gateway.bootstrap, "written");
     load.wait_for_first();
     let began = Instant::now();

@@ -24,8 +24,8 @@ pub(crate) enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AcknowledgedWithoutEntry(record) => write!(f, "acknowledged without an entry: {record:?}"),
-            Self::AcknowledgedAndLost(record) => write!(f, "acknowledged and lost: {record:?}"),
+            Self::AcknowledgedWithoutEntry(record) => write!(f, "acknowledged without an entry: {record}"),
+            Self::AcknowledgedAndLost(record) => write!(f, "acknowledged and lost: {record}"),
             Self::StoredWithoutEntry { partition, offset } => {
                 write!(f, "stored without an entry: {partition}-{offset}")
             }

@@ -91,7 +91,7 @@ impl Broker {
             let at = words.iter().position(|word| *word == name)?;
             words.get(at + 1)?.parse::<i64>().ok()
         };
-        let of = |name: &str| number(name).unwrap_or_else(|| panic!("no {name} in: {line}"));
+        let of = |name: &str| number(name).ok_or(line).unwrap();
         if line.starts_with("baseOffset:") {
             assert!(line.contains("isvalid: true"), "{line}");
             self.batches.push(Numbered {

@@ -19,9 +19,20 @@ pub(crate) struct Gateway {
     _ports: PortBlock,
 }
 
+/// What differs between gateways.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Setting<'a> {
+    /// Lines of its `audit` section.
+    pub(crate) audit: &'a [&'a str],
+    pub(crate) env: &'a [(&'a str, &'a str)],
+    /// Program and arguments that weir is run by.
+    pub(crate) wrapper: &'a [&'a str],
+}
+
 impl Gateway {
-    /// Starts one in front of a broker. `audit`: lines of its `audit` section.
-    pub(crate) fn start(broker: &str, audit: &[&str], env: &[(&str, &str)]) -> Self {
+    /// Starts one in front of a broker.
+    pub(crate) fn start(broker: &str, setting: &Setting<'_>) -> Self {
+        let Setting { audit, env, wrapper } = setting;
         let (dir, ports) = (WorkDir::new().unwrap(), PortBlock::reserve().unwrap());
         let bootstrap = ports.address(0);
         let mut yaml = WeirYaml::new(broker)
@@ -29,7 +40,7 @@ impl Gateway {
             .listener(Listener::anonymous("apps", &bootstrap, &["apps"]))
             .policy("cards", POLICY)
             .metrics(&ports.address(15));
-        for line in audit {
+        for line in *audit {
             yaml = yaml.section("audit", line);
         }
         let config = yaml.write(&dir).unwrap();
@@ -40,6 +51,7 @@ impl Gateway {
             .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_weir"), &binary).map(drop))
             .unwrap();
         let mut options = WeirOptions::new(&binary, &config, ready);
+        options.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
         options.env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let weir = WeirProcess::start(options).unwrap();
         let sabotaged = weir.output().unwrap().contains("weir.sabotaged");

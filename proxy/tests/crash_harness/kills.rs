@@ -1,12 +1,14 @@
 //! Kills weir again and again under load, and gathers the three accounts.
 
+#![expect(clippy::print_stdout, clippy::use_debug, reason = "the totals of a run are worth seeing")]
+
 use std::time::Duration;
 
 use weir_testkit::Kafka;
 
 use crate::compare::{Finding, compare};
 use crate::evidence::{Broker, Log};
-use crate::gateway::{CARD, Gateway, count};
+use crate::gateway::{CARD, Gateway, Setting, count};
 use crate::load::{Load, Outside, PARTITIONS};
 use crate::moments::Moments;
 
@@ -21,7 +23,7 @@ pub(crate) struct Accounts {
 /// Runs the load through weir while it is killed so many times, ends everything in order, and compares the accounts.
 pub(crate) fn run(kafka: &Kafka, topic: &str, kills: u32, env: &[(&str, &str)]) -> Accounts {
     kafka.create_topic(topic, PARTITIONS).unwrap();
-    let mut gateway = Gateway::start(kafka.bootstrap(), &[], env);
+    let mut gateway = Gateway::start(kafka.bootstrap(), &Setting { env, ..Setting::default() });
     let mut moments = Moments::new();
     let load = Load::start(&gateway.bootstrap, topic);
     load.wait_for_first();

@@ -2,6 +2,7 @@
 //! ledger outside weir.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -33,6 +34,12 @@ pub(crate) struct Acknowledged {
     pub(crate) offset: i64,
     /// Its number within its partition, from 0; also its key.
     pub(crate) number: u64,
+}
+
+impl fmt::Display for Acknowledged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "record {} of partition {}, said to be at offset {}", self.number, self.partition, self.offset)
+    }
 }
 
 /// The ledger outside weir.

@@ -1,5 +1,7 @@
 //! Random moments that can be had again.
 
+#![expect(clippy::print_stdout, reason = "a run that fails must be had again")]
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// `WEIR_CRASH_SEED` sets the seed that a run prints.
