@@ -195,7 +195,7 @@ impl Writer {
             self.commit();
             let book = &self.book;
             self.head.offer(|| book.head_note());
-            if self.stop && self.group.is_empty() {
+            if self.stop && self.take_queued() == 0 && self.group.is_empty() {
                 return self.end();
             }
             self.collect();
@@ -263,15 +263,17 @@ impl Writer {
         if self.book.is_down() { self.reopen_at.saturating_duration_since(Instant::now()) } else { HEAD_EVERY }
     }
 
-    /// Takes what is queued now; not more than a batch of it, so that a flood of refusals, which fill no batch, ends too.
-    fn take_queued(&mut self) {
-        for _ in 0..BATCH_ENTRIES_MAX {
+    /// Takes what is queued now, and says how many orders that were; not more than a batch of them, so that a flood of refusals, which
+    /// fill no batch, ends too.
+    fn take_queued(&mut self) -> usize {
+        for taken in 0..BATCH_ENTRIES_MAX {
             if self.group.is_full() {
-                break;
+                return taken;
             }
-            let Ok(order) = self.queue.try_recv() else { break };
+            let Ok(order) = self.queue.try_recv() else { return taken };
             self.take(order);
         }
+        BATCH_ENTRIES_MAX
     }
 
     fn take(&mut self, order: Order) {
