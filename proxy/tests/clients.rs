@@ -9,8 +9,8 @@ mod stage;
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -51,20 +51,9 @@ const SETTING: Setting<'static> = Setting {
     env: &[],
 };
 
-/// The stage that tests share while any of them runs. It goes with the last: a `static` would leave its namespaces behind.
-fn shared() -> Arc<Stage> {
-    static STAGE: Mutex<Weak<Stage>> = Mutex::new(Weak::new());
-    let mut stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
-    stage.upgrade().unwrap_or_else(|| {
-        let started = Arc::new(Stage::start(&SETTING));
-        *stage = Arc::downgrade(&started);
-        started
-    })
-}
-
 #[test]
 fn librdkafka_and_java_clients_understand_each_other() {
-    let stage = shared();
+    let stage = stage::shared(&SETTING);
     let order = |id: &str| format!(r#"{{"id":"{id}","card":{{"number":"4111111111111111"}},"email":"a@b.c"}}"#);
     let records: Vec<Record> = (0..10).map(|n| Record::value(order(&format!("c-{n}")))).collect();
     let sent = stage.door(APP).send(&[], "orders.mixed", &records);
@@ -88,7 +77,7 @@ fn librdkafka_and_java_clients_understand_each_other() {
 
 #[test]
 fn both_clients_are_told_why_a_login_is_refused() {
-    let stage = shared();
+    let stage = stage::shared(&SETTING);
     let (door, app) = (stage.door(APP), || stage.issuer.token("orders-app").groups(&["apps"]));
     let expired = app().expired(Duration::from_secs(180)).sign().unwrap();
     let heard = door.namespace.run(|| {
@@ -134,14 +123,16 @@ impl rdkafka::consumer::ConsumerContext for Fixed {}
 
 #[test]
 fn tokens_are_refreshed_on_the_open_connection() {
-    let stage = shared();
-    let door = stage.door_with(APP, Duration::from_secs(6));
+    // librdkafka logs in again when 80 % of a session's time have passed, and nobody may within a second of the last login.
+    const LIFETIME: Duration = Duration::from_secs(20);
+    let stage = stage::shared(&SETTING);
+    let door = stage.door_with(Who { subject: "refreshing-app", ..APP }, LIFETIME);
     let (sent, refreshed, errors) = door
         .namespace
         .run(|| {
             let producer = door.producer(&[("linger.ms", "0")]);
             let (started, mut sent) = (Instant::now(), 0);
-            while started.elapsed() < Duration::from_secs(20) {
+            while started.elapsed() < LIFETIME + Duration::from_secs(6) {
                 let deliveries = librdkafka::send(&producer, "orders.tokens", &[Record::value(r#"{"n":1}"#)]);
                 assert!(deliveries.iter().all(|delivery| delivery.result.is_ok()), "{deliveries:?}");
                 sent += 1;
@@ -151,14 +142,21 @@ fn tokens_are_refreshed_on_the_open_connection() {
             (sent, ears.refreshed.load(Ordering::Relaxed), ears.errors())
         })
         .unwrap();
-    assert!(refreshed >= 3, "{refreshed} tokens in 20 s, each good for 6 s");
-    assert!(errors.is_empty(), "{errors:?}");
+    assert!(refreshed >= 2, "{refreshed} tokens");
+    assert!(!errors.iter().any(|error| error.contains("SASL")), "{errors:?}");
     assert_eq!(stage.kafka.end_offset("orders.tokens", 0).unwrap(), sent);
+    let mut peers = BTreeSet::new();
+    let log = stage.weir().output().unwrap();
+    let logins = log.lines().filter(|line| line.contains(r#""login.ok""#) && line.contains("refreshing-app"));
+    let again = logins
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|line| !peers.insert(line["peer"].as_str().unwrap().to_owned()));
+    assert!(again.count() >= 1, "a connection on which a client logged in twice");
 }
 
 #[test]
 fn a_group_shares_partitions_and_keeps_its_offsets_when_a_member_leaves() {
-    let stage = shared();
+    let stage = stage::shared(&SETTING);
     let door = stage.door(APP);
     let orders = |from: i32, to: i32| {
         let orders: Vec<Record> = (from..to)
@@ -266,7 +264,7 @@ fn partition_of(number: usize) -> i32 {
 
 #[test]
 fn an_idempotent_producer_loses_doubles_and_swaps_nothing() {
-    let stage = shared();
+    let stage = stage::shared(&SETTING);
     let deliveries = stage.door(APP).send(&IDEMPOTENT, "orders.many", &numbered(MANY));
     assert_eq!(deliveries.iter().filter(|delivery| delivery.result.is_ok()).count(), MANY);
     check_stored(&stage, "orders.many", MANY);
@@ -349,12 +347,12 @@ fn clients_cannot_reach_the_broker_past_weir() {
     assert!(reaches(stage.network.weir(), broker), "weir reaches the broker");
     assert!(!reaches(stage.network.clients(), broker), "clients do not");
     assert_eq!(brokers(&past, 5), None, "nor does a Kafka client that is given the broker's address");
-    assert_eq!(brokers(&door, 10).unwrap(), [(1, format!("{}:9193", Network::WEIR_ADDRESS))], "told of weir alone");
+    assert_eq!(brokers(&door, 60).unwrap(), [(1, format!("{}:9193", Network::WEIR_ADDRESS))], "told of weir alone");
 
     // Negative control: the broker would have answered, were there a way.
     stage.network.open_bypass().unwrap();
     assert!(reaches(stage.network.clients(), broker), "the bypass works");
-    assert_eq!(brokers(&past, 20).unwrap(), [(1, stage.kafka.bootstrap().to_owned())]);
+    assert_eq!(brokers(&past, 60).unwrap(), [(1, stage.kafka.bootstrap().to_owned())]);
 }
 
 fn reaches(from: &Namespace, address: SocketAddr) -> bool {

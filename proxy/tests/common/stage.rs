@@ -1,7 +1,7 @@
 //! A broker, weir and their clients, each in a network namespace of its own: clients reach weir and nothing else.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use weir_testkit::{
@@ -41,6 +41,7 @@ pub(crate) struct Who {
 
 impl Drop for Stage {
     /// Shows the end of weir's log when a test fails.
+    #[expect(clippy::print_stderr, reason = "read by whoever looks at the failure")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let output = self.weir().output().unwrap_or_default();
@@ -52,9 +53,21 @@ impl Drop for Stage {
 }
 
 const WEIR: &str = "10.77.1.1:9192";
-const METRICS: &str = "127.0.0.1:9190";
+pub(crate) const METRICS: &str = "127.0.0.1:9190";
 /// Of a hash key; any will do.
 const SECRET: [u8; 32] = [7; 32];
+
+/// The stage that the tests of one binary share while any of them runs. It goes with the last: a `static` would leave its
+/// namespaces behind.
+pub(crate) fn shared(setting: &Setting<'_>) -> Arc<Stage> {
+    static STAGE: Mutex<Weak<Stage>> = Mutex::new(Weak::new());
+    let mut stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    stage.upgrade().unwrap_or_else(|| {
+        let started = Arc::new(Stage::start(setting));
+        *stage = Arc::downgrade(&started);
+        started
+    })
+}
 
 impl Stage {
     pub(crate) fn start(setting: &Setting<'_>) -> Self {
