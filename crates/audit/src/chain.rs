@@ -6,14 +6,11 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 
 use crate::cbor::{CborError, Decoder, Encoder};
-use crate::ids::{ChainId, IdError, parse_hex, write_hex};
+use crate::hash::Hash;
+use crate::ids::{ChainId, IdError};
 use crate::tree::Frontier;
 
 pub use crate::tree::leaf_hash;
-
-/// A SHA-256 hash. Displays as 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Hash(pub [u8; 32]);
 
 /// Where a log stands: everything that the next entry needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,26 +206,6 @@ impl FromStr for HeadNote {
             return Err(HeadNoteError::Check);
         }
         if text.len() == note.to_string().len() { Ok(note) } else { Err(HeadNoteError::LeftOver) }
-    }
-}
-
-impl fmt::Display for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
-    }
-}
-
-impl fmt::Debug for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for Hash {
-    type Err = IdError;
-
-    fn from_str(text: &str) -> Result<Self, IdError> {
-        Ok(Self(parse_hex(text)?))
     }
 }
 

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use sha2::{Digest, Sha256};
 
 use crate::cbor::CborError;
-use crate::chain::Hash;
+use crate::hash::Hash;
 use crate::ids::{ChainId, EventId, IntentId, SessionId};
 
 pub(crate) use split::split;

@@ -28,12 +28,13 @@ mod committer;
 mod dwell;
 mod entry;
 mod group;
+mod hash;
 mod ids;
 mod memory;
 mod merger;
 mod view;
 
-pub use chain::{ChainState, Hash, Head, HeadNote, HeadNoteError};
+pub use chain::{ChainState, Head, HeadNote, HeadNoteError};
 pub use committer::{
     BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BatchFault, Commit, Committed, Committer, EntrySink, Receipt, SealedEntry,
     SinkBatch,
@@ -44,6 +45,7 @@ pub use entry::{
     PrincipalRef, Producer, RuleHit, Split, TEXT_BYTES_MAX, clip_text,
 };
 pub use group::{GroupCommit, Step};
+pub use hash::Hash;
 pub use ids::{ChainId, ConnectionId, EventId, IdError, IntentId, SessionId, Ticket};
 pub use memory::{MemorySink, MemorySinkError};
 pub use merger::{AFTER_LOGIN_ROWS_MAX, BEFORE_LOGIN_ROWS_MAX, MERGE_WINDOW, Merger};

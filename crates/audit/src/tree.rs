@@ -6,7 +6,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::chain::Hash;
+use crate::hash::Hash;
 
 /// The roots of the perfect subtrees that cover a log, largest first: as many as `size` has one bits.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

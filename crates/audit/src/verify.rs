@@ -14,8 +14,9 @@ mod report;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::chain::{ChainState, Hash, HeadNote, leaf_hash, origin_hash};
+use crate::chain::{ChainState, HeadNote, leaf_hash, origin_hash};
 use crate::entry::Entry;
+use crate::hash::Hash;
 use crate::ids::ChainId;
 use crate::tree::Frontier;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::error::AuthnError;
-use crate::principal::ANONYMOUS;
+use crate::principal::{ANONYMOUS, GROUP_BYTES_MAX, GROUPS_MAX, PRINCIPAL_BYTES_MAX};
 
 /// A path into the claims: names with dots between them, as `realm_access.roles`. A dot inside a name is written `\.`, a backslash `\\`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,15 +110,6 @@ fn is_name(text: &str, bytes_max: usize) -> bool {
     };
     !text.is_empty() && text.len() <= bytes_max && !text.chars().any(hides)
 }
-
-/// Longest principal, in bytes: OpenID Connect Core section 2 bounds `sub` at 255.
-pub const PRINCIPAL_BYTES_MAX: usize = 255;
-
-/// Longest name of a group, in bytes: room for a distinguished name of a directory.
-pub const GROUP_BYTES_MAX: usize = 512;
-
-/// Most groups of one principal. Large directories put up to some hundred into a token.
-pub const GROUPS_MAX: usize = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::claims::{GROUP_BYTES_MAX, GROUPS_MAX, PRINCIPAL_BYTES_MAX};
+use crate::principal::{GROUP_BYTES_MAX, GROUPS_MAX, PRINCIPAL_BYTES_MAX};
 use crate::token::TOKEN_BYTES_MAX;
 
 /// Why a token is refused. The message is for people and holds nothing of the token; claim paths are the configuration's own words.

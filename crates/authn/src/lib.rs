@@ -25,10 +25,10 @@ mod strict_json;
 mod token;
 
 pub use algorithm::{Algorithm, AlgorithmError};
-pub use claims::{ClaimPath, GROUP_BYTES_MAX, GROUPS_MAX, PRINCIPAL_BYTES_MAX};
+pub use claims::ClaimPath;
 pub use error::AuthnError;
 pub use identity::{Authenticated, Identity, IdentityError, IssuerConfig};
 pub use initial::{CLIENT_INITIAL_BYTES_MAX, ClientInitial, EXTENSIONS_MAX, SaslError, parse_client_initial};
 pub use jwks::{JWKS_BYTES_MAX, JWKS_KEYS_MAX, Jwks, JwksError, RSA_BITS_MAX, RSA_BITS_MIN};
-pub use principal::{Mechanism, Principal};
+pub use principal::{GROUP_BYTES_MAX, GROUPS_MAX, Mechanism, PRINCIPAL_BYTES_MAX, Principal};
 pub use token::{TOKEN_BYTES_MAX, Token};

@@ -41,6 +41,15 @@ impl Mechanism {
 /// The id of every anonymous client. No token can claim it.
 pub(crate) const ANONYMOUS: &str = "anonymous";
 
+/// Longest principal, in bytes: OpenID Connect Core section 2 bounds `sub` at 255.
+pub const PRINCIPAL_BYTES_MAX: usize = 255;
+
+/// Longest name of a group, in bytes: room for a distinguished name of a directory.
+pub const GROUP_BYTES_MAX: usize = 512;
+
+/// Most groups of one principal. Large directories put up to some hundred into a token.
+pub const GROUPS_MAX: usize = 1000;
+
 #[cfg(test)]
 mod tests {
     use super::{Mechanism, Principal};

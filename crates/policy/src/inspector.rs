@@ -170,6 +170,13 @@ pub struct Inspector<'a> {
     scratch: &'a mut Scratch,
 }
 
+impl RuleSet {
+    /// Begins the inspection of a batch.
+    pub fn inspector<'a>(&'a self, scratch: &'a mut Scratch) -> Inspector<'a> {
+        Inspector::new(self, scratch)
+    }
+}
+
 impl fmt::Debug for Inspector<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inspector").field("rules", &self.set.members().len()).finish_non_exhaustive()

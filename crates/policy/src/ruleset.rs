@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::bits::Bits;
-use crate::inspector::{Inspector, Scratch};
 use crate::json::{FieldId, FieldTrie, Path};
 use crate::rules::{FieldAction, FieldTarget, OnFailure, Rule, RuleId};
 
@@ -98,11 +97,6 @@ impl RuleSet {
     #[must_use]
     pub fn placeholder(&self) -> &'static [u8] {
         PLACEHOLDER.as_bytes()
-    }
-
-    /// Begins the inspection of a batch.
-    pub fn inspector<'a>(&'a self, scratch: &'a mut Scratch) -> Inspector<'a> {
-        Inspector::new(self, scratch)
     }
 
     pub(crate) fn members(&self) -> &[Member] {

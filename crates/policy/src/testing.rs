@@ -41,8 +41,15 @@ struct Outcome {
     rules: Vec<String>,
 }
 
-/// Runs one test.
-pub(crate) fn run(policy: &PolicySet, test: &TestEntry) -> TestOutcome {
+impl PolicySet {
+    /// Runs the tests that the policies carry, each as one real record batch through access, rules and rewriting.
+    #[must_use]
+    pub fn run_tests(&self) -> Vec<TestOutcome> {
+        self.tests().map(|test| run(self, test)).collect()
+    }
+}
+
+fn run(policy: &PolicySet, test: &TestEntry) -> TestOutcome {
     let detail = match outcome(policy, &test.given) {
         Ok(outcome) => compare(&test.given, &test.expect, &outcome),
         Err(error) => format!("the record could not be rewritten: {error}"),

@@ -24,6 +24,7 @@
 
 mod batch;
 mod codec;
+mod compression;
 mod digest;
 mod edits;
 mod error;
@@ -32,7 +33,8 @@ mod rewrite;
 mod scratch;
 mod walk;
 
-pub use batch::{BatchInfo, Codec, FetchChecked, check_fetch, check_produce};
+pub use batch::{BatchInfo, FetchChecked, check_fetch, check_produce};
+pub use compression::Codec;
 pub use edits::{EditView, Edits, Field, Replacement};
 pub use error::{BatchError, CodecFault};
 pub use rewrite::{Change, FetchRewritten, Rewritten, rewrite_fetch, rewrite_produce};

@@ -8,7 +8,7 @@ use super::{
     PrincipalRef, RuleHit, Split,
 };
 use crate::cbor::{CborError, Decoder};
-use crate::chain::Hash;
+use crate::hash::Hash;
 use crate::ids::{ChainId, EventId, IntentId, SessionId};
 
 impl Entry {

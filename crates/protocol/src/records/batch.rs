@@ -11,6 +11,7 @@
 
 use bytes::BytesMut;
 
+use super::compression::Codec;
 use super::error::BatchError;
 
 /// Size of a batch header, in bytes (`RecordBatch` of KIP-98).
@@ -32,47 +33,14 @@ const CONTROL: i16 = 0x20;
 const DELETE_HORIZON: i16 = 0x40;
 const KNOWN_ATTRIBUTES: i16 = CODEC_MASK | LOG_APPEND_TIME | TRANSACTIONAL | CONTROL | DELETE_HORIZON;
 
-/// How the records of a batch are compressed (attribute bits 0 to 2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// Not compressed.
-    #[default]
-    None,
-    /// gzip, one member.
-    Gzip,
-    /// Snappy: raw, or in the framing of snappy-java ("xerial").
-    Snappy,
-    /// The lz4 frame format with independent blocks (KIP-57).
-    Lz4,
-    /// zstd, one frame (KIP-110).
-    Zstd,
-}
-
-impl Codec {
-    /// Every codec, in the order of its code.
-    pub const ALL: &[Self] = &[Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
-
-    /// Kafka's name, as in the `compression.type` setting.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Snappy => "snappy",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-        }
-    }
-
-    fn from_attributes(attributes: i16) -> Result<Self, BatchError> {
-        match attributes & CODEC_MASK {
-            0 => Ok(Self::None),
-            1 => Ok(Self::Gzip),
-            2 => Ok(Self::Snappy),
-            3 => Ok(Self::Lz4),
-            4 => Ok(Self::Zstd),
-            code => Err(BatchError::UnknownCodec(code)),
-        }
+fn codec(attributes: i16) -> Result<Codec, BatchError> {
+    match attributes & CODEC_MASK {
+        0 => Ok(Codec::None),
+        1 => Ok(Codec::Gzip),
+        2 => Ok(Codec::Snappy),
+        3 => Ok(Codec::Lz4),
+        4 => Ok(Codec::Zstd),
+        code => Err(BatchError::UnknownCodec(code)),
     }
 }
 
@@ -264,7 +232,7 @@ impl Header {
             base_offset: i64_at(batch, 0).unwrap_or(-1),
             last_offset_delta,
             records,
-            codec: Codec::from_attributes(attributes)?,
+            codec: codec(attributes)?,
             producer_id: i64_at(batch, 43).unwrap_or(-1),
             producer_epoch: i16_at(batch, 51).unwrap_or(-1),
             base_sequence: i32_at(batch, 53).unwrap_or(-1),

@@ -13,7 +13,7 @@ mod zstd;
 use bytes::BytesMut;
 
 use super::Limits;
-use super::batch::Codec;
+use super::compression::Codec;
 use super::error::{BatchError, CodecFault};
 
 /// Output up to this size is never refused for its ratio: equal JSON documents compress beyond any useful ratio limit.

@@ -1,6 +1,6 @@
 //! What can be wrong with a record batch.
 
-use super::batch::Codec;
+use super::compression::Codec;
 
 /// Why a record batch is refused (Produce) or withheld (Fetch). The fault is the sender's, but for
 /// [`EditOutOfPlace`](Self::EditOutOfPlace), [`TooManyEdits`](Self::TooManyEdits), [`ResultTooLarge`](Self::ResultTooLarge) and [`Compress`](Self::Compress),

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::batch::{
-    BatchInfo, Codec, Frame, HEADER_BYTES, Header, frame, offsets, produce_header, put_empty, seal, seal_anew,
+    BatchInfo, Frame, HEADER_BYTES, Header, frame, offsets, produce_header, put_empty, seal, seal_anew,
 };
+use super::compression::Codec;
 use super::digest::Digest;
 use super::error::BatchError;
 use super::patch::Plan;

@@ -16,7 +16,7 @@ mod settle;
 use std::sync::Arc;
 
 use uuid::Uuid;
-use weir_audit::{Decision, EventId, Part, RuleHit};
+use weir_audit::{Decision, EventId, IntentId, Part, RuleHit};
 use weir_policy::Direction;
 use weir_protocol::records::BatchError;
 use weir_protocol::{ProduceRequest, Splices, TopicRef};
@@ -30,7 +30,7 @@ use crate::refusal::Code;
 
 pub(crate) use answer::{response, unrecorded};
 pub(in crate::api) use settle::add_hits;
-pub(crate) use settle::{RefusedProducers, Settled, intent_id, settle};
+pub(crate) use settle::{RefusedProducers, Settled, settle};
 
 /// A Produce request between its arrival and its answer.
 #[derive(Debug)]
@@ -175,6 +175,11 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, event_id: EventId, no
 }
 
 impl Pending {
+    /// The name of the intent is the name of the event: a request has one of each.
+    pub(crate) fn intent_id(&self) -> IntentId {
+        IntentId(self.event_id.0)
+    }
+
     /// Records inspected, records changed, bytes in: for metrics.
     pub(crate) fn totals(&self) -> (u64, u64, u64) {
         let parts =

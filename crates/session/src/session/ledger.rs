@@ -120,7 +120,7 @@ impl Session {
         if pending.intent_at.is_none() {
             return;
         }
-        let (entry, closes) = (pending.abandoned(outcome, now), vec![produce::intent_id(pending)]);
+        let (entry, closes) = (pending.abandoned(outcome, now), vec![pending.intent_id()]);
         match request {
             RequestStage::Ready(_) => {
                 self.record(Commit::Entry { entry, closes }, Waiter::Nobody);
@@ -189,7 +189,7 @@ impl Session {
             };
             if matches!(request, RequestStage::Sent) {
                 // Without an intent the entry is all that there will be.
-                let closes = pending.intent_at.map(|_| produce::intent_id(&pending)).into_iter().collect();
+                let closes = pending.intent_at.map(|_| pending.intent_id()).into_iter().collect();
                 let entry = pending.abandoned(Outcome::Unknown, now);
                 self.record(Commit::Entry { entry, closes }, Waiter::Nobody);
             } else {

@@ -11,7 +11,6 @@ use uuid::Uuid;
 use weir_audit::{Kind, Outcome};
 use weir_protocol::{ApiKey, Segments};
 
-use super::settle::intent_id;
 use super::{Pending, Refusal, Topic};
 use crate::api::{Arrived, Reply, encode_response};
 use crate::caller::Caller;
@@ -76,7 +75,7 @@ pub(crate) fn response(pending: &mut Pending, arrived: &Arrived, now: Now) -> Re
     // Each part says what became of it; the entry says that something was stored if anything was.
     let stored = entry.parts.iter().any(|part| part.error_code == 0);
     entry.outcome = if stored { Outcome::Stored } else { Outcome::BrokerError { code: worst } };
-    let closes = if pending.intent_at.is_some() { vec![intent_id(pending)] } else { Vec::new() };
+    let closes = if pending.intent_at.is_some() { vec![pending.intent_id()] } else { Vec::new() };
     Ok(Reply::Record {
         frame,
         entry: Box::new(entry),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use weir_audit::{Decision, EntryBody, IntentId, IntentRow, Kind, Outcome, Part, RuleHit};
+use weir_audit::{Decision, EntryBody, IntentRow, Kind, Outcome, Part, RuleHit};
 use weir_policy::{Findings, HitAction, RuleSet};
 use weir_protocol::Segments;
 use weir_protocol::records::BatchError;
@@ -316,15 +316,10 @@ fn action_name(action: HitAction) -> &'static str {
     }
 }
 
-/// The name of the intent is the name of the event: a request has one of each.
-pub(crate) fn intent_id(pending: &Pending) -> IntentId {
-    IntentId(pending.event_id.0)
-}
-
 fn intent(pending: &Pending, now: Now) -> IntentRow {
     let mut body = pending.entry(Kind::Produce, now);
     body.parts.retain(|part| part.error_code == 0);
-    IntentRow { id: intent_id(pending), body }
+    IntentRow { id: pending.intent_id(), body }
 }
 
 fn block_entry(pending: &Pending, now: Now) -> EntryBody {
