@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use weir_audit::{Commit, Receipt, Ticket};
-use weir_session::{CloseReason, Context, Done, Event, Session, Start};
+use weir_audit::{Commit, Ticket};
+use weir_session::{Context, Event, Session, Start};
 
 use super::budget::{Budget, Share};
 use super::clock::Clock;
+use super::inbox::{Inbox, Message};
 use super::ledger::Ledger;
 use super::pool::{self, Pool};
 use super::socket::{self, Outgoing, Read};
@@ -26,26 +27,6 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a client may take nothing of what is there for it: its replies count against the budget of all.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What other threads have for a connection. As many as the session has commits and jobs open.
-pub(crate) enum Message {
-    Receipt(Receipt),
-    Unrecorded(Ticket),
-    Done(Done),
-}
-
-/// Where a connection's messages are left.
-#[derive(Clone)]
-pub(crate) struct Inbox(mpsc::UnboundedSender<Message>);
-
-impl Inbox {
-    /// A message for a connection whose task is gone is for nobody.
-    pub(crate) fn send(&self, message: Message) {
-        if self.0.send(message).is_err() {
-            tracing::debug!(event = "connection.message_late");
-        }
-    }
-}
 
 /// What every connection shares.
 pub(crate) struct Shared {
@@ -99,7 +80,7 @@ pub(crate) async fn serve(
         broker: None,
         to_client: Outgoing::default(),
         to_broker: Outgoing::default(),
-        inbox: Inbox(sender),
+        inbox: Inbox::new(sender),
         messages,
         share,
         connect: None,
@@ -416,9 +397,4 @@ async fn sleep_until(deadline: Option<std::time::Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// The level at which the end of a connection is logged: its own end is nothing to look at.
-pub(crate) fn is_ordinary(reason: &CloseReason) -> bool {
-    matches!(reason, CloseReason::ClientGone | CloseReason::Drained | CloseReason::Idle(_))
 }

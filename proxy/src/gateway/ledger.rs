@@ -29,7 +29,7 @@ use weir_audit_store::{Opened, Store};
 use self::book::{Book, Look, Reopening, Written};
 use self::head::{HEAD_EVERY, HeadKeeper};
 use super::clock::Clock;
-use super::connection::{Inbox, Message};
+use super::inbox::{Inbox, Message};
 use super::telemetry::Metrics;
 
 /// Commits that may be queued, of all connections together; beyond it they are refused as unrecorded.

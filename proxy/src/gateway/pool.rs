@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use weir_audit::ConnectionId;
 use weir_session::{Done, Job, Scratch};
 
-use super::connection::{Inbox, Message};
+use super::inbox::{Inbox, Message};
 
 /// The threads. They end, once nothing is queued, when this is dropped.
 pub(crate) struct Pool {

@@ -11,8 +11,6 @@ use prometheus::{
 use weir_audit::Kind;
 use weir_session::{CloseReason, Event};
 
-use super::connection::is_ordinary;
-
 /// Every metric of the process.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -202,4 +200,9 @@ impl Telemetry {
             tracing::warn!(event = "connection.closed", listener, peer = %peer, principal, reason = code, detail = text);
         }
     }
+}
+
+/// The level at which the end of a connection is logged: its own end is nothing to look at.
+fn is_ordinary(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::ClientGone | CloseReason::Drained | CloseReason::Idle(_))
 }
