@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, clippy::use_debug, reason = "the totals of a run are worth seeing")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_testkit::Kafka;
 
@@ -26,7 +26,9 @@ pub(crate) fn run(kafka: &Kafka, topic: &str, kills: u32, env: &[(&str, &str)]) 
     let mut gateway = Gateway::start(kafka.bootstrap(), &Setting { env, ..Setting::default() });
     let mut moments = Moments::new();
     let load = Load::start(&gateway.bootstrap, topic);
+    let began = Instant::now();
     load.wait_for_first();
+    let first = began.elapsed();
     let (mut idle, mut before, mut slowest) = (0, 0, Duration::ZERO);
     for _ in 0..kills {
         std::thread::sleep(moments.between(300, 1000));
@@ -36,7 +38,9 @@ pub(crate) fn run(kafka: &Kafka, topic: &str, kills: u32, env: &[(&str, &str)]) 
         gateway.weir.start_again().unwrap();
         slowest = slowest.max(gateway.weir.ready_after());
     }
+    let ending = Instant::now();
     let outside = load.finish();
+    println!("the first acknowledgement took {first:?}, the end of the load {:?}", ending.elapsed());
     assert_eq!(outside.failures, Vec::<String>::new());
     assert!(idle * 3 <= kills, "{idle} of {kills} lives acknowledged nothing: too little load");
     // A last restart, clean on both sides.

@@ -59,7 +59,7 @@ pub(crate) struct Load {
     producing: Arc<AtomicBool>,
     consuming: Arc<AtomicBool>,
     producer: JoinHandle<()>,
-    consumer: JoinHandle<()>,
+    consumer: JoinHandle<String>,
 }
 
 struct Ears {
@@ -107,7 +107,12 @@ impl Load {
             std::thread::sleep(POLL);
         }
         self.consuming.store(false, Ordering::Relaxed);
-        self.consumer.join().unwrap();
+        let last_error = self.consumer.join().unwrap();
+        if behind(&lock(&self.outside)) {
+            let mut outside = lock(&self.outside);
+            let (consumed, of) = (outside.consumed.len(), outside.acknowledged.len());
+            outside.failures.push(format!("the consumer stopped at {consumed} of {of}; it said last: {last_error}"));
+        }
         std::mem::take(&mut *lock(&self.outside))
     }
 }
@@ -131,15 +136,23 @@ fn produce(producer: &BaseProducer<Ears>, topic: &str, go: &AtomicBool) {
     }
 }
 
-fn consume(consumer: &BaseConsumer, topic: &str, go: &AtomicBool, outside: &Mutex<Outside>) {
+/// Gives the last error that it heard: most are connections that a kill cut, and the library goes on by itself.
+fn consume(consumer: &BaseConsumer, topic: &str, go: &AtomicBool, outside: &Mutex<Outside>) -> String {
     let mut all = TopicPartitionList::new();
     for partition in 0..PARTITIONS {
         all.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
     }
     consumer.assign(&all).unwrap();
+    let mut last_error = String::new();
     while go.load(Ordering::Relaxed) {
-        // Errors are connections that a kill cut: the library goes on by itself.
-        let Some(Ok(message)) = consumer.poll(POLL) else { continue };
+        let message = match consumer.poll(POLL) {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => {
+                last_error = error.to_string();
+                continue;
+            }
+            None => continue,
+        };
         let mut outside = lock(outside);
         if !message.payload().is_some_and(|value| String::from_utf8_lossy(value).contains(MASKED)) {
             outside.failures.push(format!("{}-{} came unmasked", message.partition(), message.offset()));
@@ -148,6 +161,7 @@ fn consume(consumer: &BaseConsumer, topic: &str, go: &AtomicBool, outside: &Mute
             outside.failures.push(format!("{}-{} came twice", message.partition(), message.offset()));
         }
     }
+    last_error
 }
 
 fn producer_config(bootstrap: &str) -> ClientConfig {
