@@ -96,9 +96,17 @@ impl Guarded {
         self.child.wait().map_err(Error::io(format!("wait for {}", self.what)))
     }
 
-    /// Freezes (SIGSTOP) or thaws (SIGCONT) the whole group.
+    /// Freezes (SIGSTOP) or thaws (SIGCONT) the whole group. Returns when every thread of it stands still: a signal takes its time, and
+    /// a broker that was just told to stop still answers.
     pub fn pause(&self, frozen: bool) {
-        signal_group(&self.child, if frozen { Signal::SIGSTOP } else { Signal::SIGCONT });
+        if !frozen {
+            return signal_group(&self.child, Signal::SIGCONT);
+        }
+        signal_group(&self.child, Signal::SIGSTOP);
+        let deadline = Instant::now() + FREEZE_TIMEOUT;
+        while !is_frozen(self.child.id()) && Instant::now() < deadline {
+            thread::sleep(POLL);
+        }
     }
 
     /// Waits until it ends by itself.
@@ -117,6 +125,30 @@ impl Guarded {
             thread::sleep(POLL);
         }
     }
+}
+
+/// How long a group may take to stand still.
+const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether no thread of any process in the group can run.
+fn is_frozen(group: u32) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let members = processes.filter(|process| stat_field(process, PROCESS_GROUP) == Some(group.to_string()));
+    members.flat_map(|process| fs::read_dir(process.join("task")).into_iter().flatten().flatten()).all(|thread| {
+        // Stopped, or dead and not waited for.
+        matches!(stat_field(&thread.path(), STATE).as_deref(), None | Some("T" | "Z" | "X"))
+    })
+}
+
+/// Places in `/proc/PID/stat` behind the name (proc(5)).
+const STATE: usize = 0;
+const PROCESS_GROUP: usize = 2;
+
+/// One field of a process's or thread's `stat`, counted behind the name, which may have blanks.
+fn stat_field(folder: &Path, at: usize) -> Option<String> {
+    let stat = fs::read_to_string(folder.join("stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(at).map(str::to_owned)
 }
 
 impl Drop for Guarded {
