@@ -366,11 +366,6 @@ fn submit(shared: &Shared, session: &mut Session, inbox: &Inbox, (ticket, commit
     }
 }
 
-/// Why a connection was not even given a session.
-pub(crate) fn turned_away(telemetry: &Telemetry, listener: &str, peer: SocketAddr, limit: &'static str) {
-    telemetry.turned_away(listener, peer, limit);
-}
-
 async fn readable(stream: Option<&TcpStream>) -> std::io::Result<()> {
     match stream {
         Some(stream) => stream.readable().await,

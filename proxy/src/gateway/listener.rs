@@ -121,21 +121,21 @@ impl Gate {
     async fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, into: &mut JoinSet<()>) {
         let telemetry = &self.shared.telemetry;
         let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-            return connection::turned_away(telemetry, &door.listener, peer, "connections_max");
+            return telemetry.turned_away(&door.listener, peer, "connections_max");
         };
         let Some(place) = self.place(peer.ip()) else {
-            return connection::turned_away(telemetry, &door.listener, peer, "connections_per_address_max");
+            return telemetry.turned_away(&door.listener, peer, "connections_per_address_max");
         };
         let handshake = match &door.auth {
             DoorAuth::Anonymous { .. } => None,
             DoorAuth::Oauthbearer => match Arc::clone(&self.handshakes).try_acquire_owned() {
                 Ok(permit) => Some(permit),
-                Err(_) => return connection::turned_away(telemetry, &door.listener, peer, "handshakes_max"),
+                Err(_) => return telemetry.turned_away(&door.listener, peer, "handshakes_max"),
             },
         };
         let mut seed = [0; 32];
         if socket::prepare(&stream).is_err() || getrandom::fill(&mut seed).is_err() {
-            return connection::turned_away(telemetry, &door.listener, peer, "socket");
+            return telemetry.turned_away(&door.listener, peer, "socket");
         }
         telemetry.opened(&door.listener);
         let start = Start {
