@@ -12,7 +12,7 @@ use weir_protocol::ApiKey;
 
 /// Policy, keys, limits and the view of the cluster at one moment. A request is decided by the context that was in force
 /// when its inspection began; the entry carries that policy's digest.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// The compiled policies.
     pub policy: Arc<PolicySet>,

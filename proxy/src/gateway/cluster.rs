@@ -163,7 +163,7 @@ impl Cluster {
         view.generation += 1;
         view.brokers = learned.brokers;
         view.topics = learned.topics;
-        self.world.set_view(view.clone());
+        self.world.update(|context| context.view = Some(Arc::new(view.clone())));
     }
 }
 

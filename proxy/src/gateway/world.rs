@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
-use weir_session::{ClusterView, Context};
+use weir_session::Context;
 
 /// Questions about topic ids that may be open at once, of all sessions together; further ones are asked by the next round.
 const TOPIC_QUESTIONS_MAX: usize = 1024;
@@ -31,19 +31,9 @@ impl World {
         self.current.subscribe()
     }
 
-    /// Puts another view in the place of the one before; everything else stays.
-    pub(crate) fn set_view(&self, view: ClusterView) {
-        self.current.send_modify(|context| {
-            *context = Arc::new(Context {
-                policy: Arc::clone(&context.policy),
-                identity: Arc::clone(&context.identity),
-                view: Some(Arc::new(view)),
-                limits: context.limits.clone(),
-                audit: context.audit.clone(),
-                #[cfg(feature = "sabotage")]
-                sabotage: context.sabotage,
-            });
-        });
+    /// Changes parts of the context; everything else stays.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Context)) {
+        self.current.send_modify(|context| change(Arc::make_mut(context)));
     }
 
     /// Asks for topic ids. When too much is asked at once the question is dropped: the session that asked closes after its
