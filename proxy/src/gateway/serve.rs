@@ -1,5 +1,9 @@
 //! Starts everything in order, and stops it in order.
 
+mod banner;
+mod context;
+mod memory;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,11 +11,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use weir_audit_store::{Opened, Store, StoreError};
+use weir_audit_store::{Store, StoreError};
 use weir_authn::IdentityError;
 use weir_policy::PolicySet;
-use weir_session::{AuditRules, Context, DigestKey, TopicAudit, TopicAuditChange};
+use weir_session::Context;
 
+use self::banner::banner;
+use self::context::context;
 use super::budget::Budget;
 use super::clock::Clock;
 use super::cluster::Cluster;
@@ -22,7 +28,7 @@ use super::pool::Pool;
 use super::telemetry::{Metrics, Telemetry};
 use super::world::World;
 use crate::admin;
-use crate::config::{self, Config, Digest, Durability};
+use crate::config::Config;
 
 /// Why weir does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +82,7 @@ pub fn serve(config: Config, policy: PolicySet, out: &mut impl Write) -> Result<
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(threads).build()?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(ServeError::Random)?;
-    let context = context(&config, policy, &opened)?;
+    let context = context(&config, policy, opened.keys.digest)?;
     let banner = banner(&config, &context, &opened, threads);
     let (ledger, thread) = Ledger::start((store, opened), config.data_dir.clone(), Arc::clone(&metrics), seed)?;
     let result = runtime.block_on(run(&config, context, ledger.clone(), metrics, threads, banner, out));
@@ -176,153 +182,4 @@ impl Signals {
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
-}
-
-fn context(config: &Config, policy: PolicySet, opened: &Opened) -> Result<Context, ServeError> {
-    let limits = &config.limits;
-    Ok(Context {
-        policy: Arc::new(policy),
-        identity: Arc::new(config.identity.build()?),
-        view: None,
-        limits: weir_session::Limits {
-            frame_bytes_max_before_login: limits.frame_bytes_max.before_login,
-            frame_bytes_max: limits.frame_bytes_max.after,
-            inflight_requests_max: limits.inflight_requests_max,
-            fetch_bytes_max: i32::try_from(limits.fetch_bytes_max).unwrap_or(i32::MAX),
-            session_bytes_max: limits.fetch_bytes_max.saturating_mul(2).max(SESSION_BYTES_MIN),
-            records: weir_protocol::records::Limits {
-                batch_bytes_max: limits.batch_bytes_max,
-                inflate_ratio_max: limits.inflate_ratio_max,
-                records_max: limits.records_per_batch_max,
-                headers_max: limits.headers_per_record_max,
-            },
-            login_timeout: limits.login_timeout,
-            body_timeout: limits.body_timeout,
-            idle_timeout: limits.idle_timeout,
-            connect_timeout: config.upstream.connect_timeout,
-        },
-        audit: AuditRules {
-            default: TopicAudit {
-                durability: durability(config.audit.durability),
-                digest: digest(config.audit.digest),
-            },
-            topics: config
-                .audit
-                .topics
-                .iter()
-                .map(|topic| {
-                    let change = TopicAuditChange {
-                        durability: topic.durability.map(durability),
-                        digest: topic.digest.map(digest),
-                    };
-                    (topic.matches.clone(), change)
-                })
-                .collect(),
-            digest_key: DigestKey(opened.keys.digest),
-            hold_max: config.audit.hold_max,
-        },
-        #[cfg(feature = "sabotage")]
-        sabotage: sabotage(),
-    })
-}
-
-/// What a session may hold at least before it stops reading, bytes; a frame that is larger may arrive all the same, alone.
-const SESSION_BYTES_MIN: usize = 8 << 20;
-
-/// The negative control that the environment asks for.
-#[cfg(feature = "sabotage")]
-fn sabotage() -> Option<weir_session::Sabotage> {
-    std::env::var("WEIR_SABOTAGE").ok().and_then(|name| weir_session::Sabotage::named(&name))
-}
-
-fn durability(configured: Durability) -> weir_session::Durability {
-    match configured {
-        Durability::Async => weir_session::Durability::Async,
-        Durability::Outcome => weir_session::Durability::Outcome,
-        Durability::Strict => weir_session::Durability::Strict,
-    }
-}
-
-fn digest(configured: Digest) -> bool {
-    match configured {
-        Digest::None => false,
-        Digest::Batch => true,
-    }
-}
-
-/// Memory of the audit log (L6), bytes.
-const AUDIT_MEMORY_BYTES: usize = 32 << 20;
-
-/// Memory of the program itself: code, runtime, policies, metrics; bytes.
-const PROGRAM_MEMORY_BYTES: usize = 32 << 20;
-
-/// Memory of a connection that holds no frame, bytes.
-const CONNECTION_MEMORY_BYTES: usize = 32 << 10;
-
-/// What one inspection may hold in units of `batch_bytes_max`: the batch opened, edited, and compressed again, and the edits
-/// themselves, which take up to twice as much.
-const INSPECTION_BATCHES: usize = 5;
-
-/// What the limits add up to. Small jobs, which connections run themselves, hold next to nothing.
-fn memory(limits: &config::Limits, threads: usize) -> String {
-    let inspection = threads.saturating_mul(INSPECTION_BATCHES).saturating_mul(limits.batch_bytes_max);
-    let connections = limits.connections_max.saturating_mul(CONNECTION_MEMORY_BYTES);
-    let parts = [limits.memory_max, inspection, connections, AUDIT_MEMORY_BYTES, PROGRAM_MEMORY_BYTES];
-    format!(
-        "at most {} MiB by limits: {} frames, {} inspection ({threads} threads), {} connections, {} audit, {} program",
-        parts.into_iter().fold(0, usize::saturating_add) >> 20,
-        limits.memory_max >> 20,
-        inspection >> 20,
-        connections >> 20,
-        AUDIT_MEMORY_BYTES >> 20,
-        PROGRAM_MEMORY_BYTES >> 20,
-    )
-}
-
-/// What is served, in one block.
-fn banner(config: &Config, context: &Context, opened: &Opened, threads: usize) -> String {
-    use std::fmt::Write as _;
-    let mut text = format!("weir {}\n", env!("CARGO_PKG_VERSION"));
-    let mut line = |name: &str, value: String| {
-        // Writing to a string does not fail.
-        let written = writeln!(text, "  {name:<10} {value}");
-        debug_assert!(written.is_ok(), "writing to a string does not fail");
-    };
-    for listener in &config.listeners {
-        let auth = match &listener.auth {
-            config::ListenerAuth::Oauthbearer => "oauthbearer".to_owned(),
-            config::ListenerAuth::Anonymous { groups } => format!("anonymous, groups {}", groups.join(", ")),
-        };
-        let insecure = if listener.insecure { "   INSECURE: neither TLS nor loopback" } else { "" };
-        line(
-            "listener",
-            format!(
-                "{}   {}   told to clients: {}   {auth}{insecure}",
-                listener.name, listener.bind, listener.advertise
-            ),
-        );
-    }
-    let bootstrap = config.upstream.bootstrap.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    line("upstream", format!("{bootstrap}   plaintext, no login"));
-    let digest = context.policy.digest().iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>();
-    line(
-        "policies",
-        format!("{} rules, {} tests, digest {digest}…", context.policy.rule_count(), context.policy.test_count()),
-    );
-    let last = opened.chain.head.size().checked_sub(1).map_or("empty".to_owned(), |last| format!("last entry {last}"));
-    line(
-        "audit",
-        format!(
-            "{}   {}   {last}",
-            config.data_dir.display(),
-            match config.audit.durability {
-                Durability::Async => "async",
-                Durability::Outcome => "outcome",
-                Durability::Strict => "strict",
-            }
-        ),
-    );
-    line("metrics", format!("http://{}/metrics", config.admin.metrics));
-    line("memory", memory(&config.limits, threads));
-    text
 }
