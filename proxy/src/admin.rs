@@ -42,7 +42,7 @@ pub(crate) async fn listen(
 }
 
 async fn scrape(State(admin): State<Admin>) -> Response {
-    admin.metrics.memory_held.set(i64::try_from(admin.shared.budget.held()).unwrap_or(i64::MAX));
+    admin.metrics.process.memory_held.set(i64::try_from(admin.shared.budget.held()).unwrap_or(i64::MAX));
     let encoder = TextEncoder::new();
     let mut text = Vec::new();
     match encoder.encode(&admin.metrics.registry.gather(), &mut text) {
@@ -52,19 +52,11 @@ async fn scrape(State(admin): State<Admin>) -> Response {
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
-    let mut reasons = Vec::new();
-    let (brokers, hidden) = match &admin.shared.world.context().view {
-        Some(view) => (view.brokers.len(), admin.node_ids.without(view.brokers.keys())),
-        None => (0, Vec::new()),
+    let hidden = match &admin.shared.world.context().view {
+        Some(view) => admin.node_ids.without(view.brokers.keys()),
+        None => Vec::new(),
     };
-    if admin.metrics.cluster_up.get() == 0 {
-        reasons.push("no broker answers");
-    } else if hidden.len() == brokers {
-        reasons.push("no broker of the cluster is in `upstream.node_ids`");
-    }
-    if admin.metrics.audit_up.get() == 0 {
-        reasons.push("the audit log cannot be written");
-    }
+    let reasons = admin.metrics.ready.reasons();
     let note = match hidden.as_slice() {
         [] => String::new(),
         ids => format!("hidden from clients, not in `upstream.node_ids`: {}\n", join(ids)),

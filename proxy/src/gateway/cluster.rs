@@ -11,7 +11,7 @@ use uuid::Uuid;
 use weir_session::{ClusterView, Control, ControlError, Learned};
 
 use super::socket::{self, Outgoing};
-use super::telemetry::Metrics;
+use super::telemetry::{Metrics, Part};
 use super::world::World;
 use crate::config::Upstream;
 
@@ -65,7 +65,8 @@ impl Cluster {
                     Ok(never) => match never {},
                     Err(error) => error,
                 };
-                self.metrics.cluster_up.set(0);
+                self.metrics.upstream.up.set(0);
+                self.metrics.ready.block(Part::Cluster, "no broker answers");
                 if view.generation > generation {
                     generation = view.generation;
                     reported.clear();
@@ -142,7 +143,7 @@ impl Cluster {
     }
 
     fn publish(&self, learned: Learned, asked: &mut HashSet<Uuid>, view: &mut ClusterView) {
-        if view.generation == 0 || self.metrics.cluster_up.get() == 0 {
+        if view.generation == 0 || self.metrics.upstream.up.get() == 0 {
             let brokers = learned.brokers.len();
             tracing::info!(event = "cluster.reached", brokers, topics = learned.topics.len());
         }
@@ -154,8 +155,13 @@ impl Cluster {
                 hint = "they are not in `upstream.node_ids`; clients cannot reach them"
             );
         }
-        self.metrics.brokers_hidden.set(i64::try_from(hidden.len()).unwrap_or(i64::MAX));
-        self.metrics.cluster_up.set(1);
+        self.metrics.upstream.brokers_hidden.set(i64::try_from(hidden.len()).unwrap_or(i64::MAX));
+        self.metrics.upstream.up.set(1);
+        if hidden.len() == learned.brokers.len() {
+            self.metrics.ready.block(Part::Cluster, "no broker of the cluster is in `upstream.node_ids`");
+        } else {
+            self.metrics.ready.clear(Part::Cluster);
+        }
         if view.unknown_topics.len() + asked.len() > UNKNOWN_TOPICS_MAX {
             view.unknown_topics.clear();
         }

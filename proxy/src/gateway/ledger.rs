@@ -30,7 +30,7 @@ use self::book::{Book, Look, Reopening, Written};
 use self::head::{HEAD_EVERY, HeadKeeper};
 use super::clock::Clock;
 use super::inbox::{Inbox, Message};
-use super::telemetry::Metrics;
+use super::telemetry::{Metrics, Part};
 
 /// Commits that may be queued, of all connections together; beyond it they are refused as unrecorded.
 const COMMITS_QUEUED_MAX: usize = 65_536;
@@ -110,13 +110,13 @@ impl Ledger {
 
     /// Queues a commit; false when the queue is full, which is the same as unrecorded.
     pub(crate) fn submit(&self, ticket: Ticket, commit: Commit, inbox: Inbox) -> bool {
-        self.metrics.audit_queue.inc();
+        self.metrics.audit.queue.inc();
         let order = Order::Commit { ticket, commit: Box::new(commit), inbox };
         let Err(TrySendError::Full(refused) | TrySendError::Disconnected(refused)) = self.orders.try_send(order) else {
             return true;
         };
-        self.metrics.audit_queue.dec();
-        self.metrics.audit_unrecorded.inc();
+        self.metrics.audit.queue.dec();
+        self.metrics.audit.unrecorded.inc();
         if let Order::Commit { commit, .. } = refused
             && matches!(*commit, Commit::Entry { .. })
         {
@@ -128,7 +128,7 @@ impl Ledger {
     /// Hands over an entry that nobody waits for any more and that must not be lost.
     pub(crate) fn owe(&self, entry: EntryBody, closes: Vec<IntentId>) {
         if self.orders.try_send(Order::Owed { entry: Box::new(entry), closes }).is_err() {
-            self.metrics.audit_unrecorded.inc();
+            self.metrics.audit.unrecorded.inc();
             self.turned_away.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -136,7 +136,7 @@ impl Ledger {
     /// Queues a refusal to be merged with its like. A flood of them is cut at the queue: the refusals themselves stand.
     pub(crate) fn refusal(&self, entry: EntryBody, resource: Option<String>) {
         if self.orders.try_send(Order::Refusal { entry: Box::new(entry), resource }).is_err() {
-            self.metrics.refusals_unrecorded.inc();
+            self.metrics.audit.refusals_dropped.inc();
             self.turned_away.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -279,7 +279,7 @@ impl Writer {
     fn take(&mut self, order: Order) {
         match order {
             Order::Commit { ticket, commit, inbox } => {
-                self.metrics.audit_queue.dec();
+                self.metrics.audit.queue.dec();
                 self.inboxes.insert(ticket, inbox);
                 self.group.queue(ticket, *commit);
             }
@@ -310,12 +310,13 @@ impl Writer {
         let Written { receipts, unrecorded, failure } = self.book.commit(queued);
         let took = began.elapsed();
         if was_up {
-            self.metrics.audit_commit_seconds.observe(took.as_secs_f64());
+            self.metrics.audit.commit_seconds.observe(took.as_secs_f64());
         }
-        self.metrics.audit_commits.inc_by(u64::try_from(receipts.len()).unwrap_or(u64::MAX));
-        self.metrics.audit_unrecorded.inc_by(u64::try_from(unrecorded.len()).unwrap_or(u64::MAX));
+        self.metrics.audit.commits.inc_by(u64::try_from(receipts.len()).unwrap_or(u64::MAX));
+        self.metrics.audit.unrecorded.inc_by(u64::try_from(unrecorded.len()).unwrap_or(u64::MAX));
         if let Some(error) = failure {
-            self.metrics.audit_up.set(0);
+            self.metrics.audit.up.set(0);
+            self.metrics.ready.block(Part::Audit, "the audit log cannot be written");
             self.reopen_at = Instant::now() + REOPEN_PAUSE;
             tracing::error!(event = "audit.write_failed", error = %error,
                 hint = "writes are refused and reads withheld until the log can be written again");
@@ -344,7 +345,8 @@ impl Writer {
         match self.book.reopen(Clock::wall_ns()) {
             Look::Up { size, disowned } => {
                 tracing::info!(event = "audit.reopened", size, disowned);
-                self.metrics.audit_up.set(1);
+                self.metrics.audit.up.set(1);
+                self.metrics.ready.clear(Part::Audit);
                 self.reopen_failures = 0;
                 let lost = self.book.take_lost();
                 if lost > 0 {

@@ -25,7 +25,7 @@ use super::connection::{Shared, Stopping};
 use super::ledger::{Ledger, LedgerThread};
 use super::listener::{self, Gate, Unbound};
 use super::pool::Pool;
-use super::telemetry::{Metrics, Telemetry};
+use super::telemetry::{Metrics, Part, Telemetry};
 use super::world::World;
 use crate::admin;
 use crate::config::Config;
@@ -77,7 +77,8 @@ pub fn serve(config: Config, policy: PolicySet, out: &mut impl Write) -> Result<
     let open = |source| ServeError::Audit { path: config.data_dir.display().to_string(), source };
     let (store, opened) = Store::open(&config.data_dir).map_err(open)?;
     let metrics = Arc::new(Metrics::new()?);
-    metrics.audit_up.set(1);
+    metrics.audit.up.set(1);
+    metrics.ready.block(Part::Cluster, "no broker answers");
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(threads).build()?;
     let mut seed = [0; 32];
@@ -127,7 +128,7 @@ async fn run(
         .await
         .map_err(|source| Unbound { address: config.admin.metrics, what: "`admin.metrics`".to_owned(), source })
         .map_err(bind_error)?;
-    let cluster = Cluster { upstream: config.upstream.clone(), world, questions, metrics };
+    let cluster = Cluster { upstream: config.upstream.clone(), world, questions, metrics: Arc::clone(&metrics) };
     tokio::spawn(cluster.run());
     let (stopping, stopped) = watch::channel(Stopping::No);
     let gate = Arc::new(Gate::new(Arc::clone(&shared), &config.limits, stopped));
@@ -140,6 +141,7 @@ async fn run(
     }
     tracing::info!(event = "weir.serving", version = env!("CARGO_PKG_VERSION"));
     let signal = signals.next().await;
+    metrics.ready.block(Part::Process, "draining");
     tracing::info!(event = "weir.draining", signal, timeout_seconds = config.limits.drain_timeout.as_secs());
     drain(&stopping, &mut doors, config.limits.drain_timeout).await
 }

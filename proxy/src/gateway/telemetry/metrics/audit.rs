@@ -1,0 +1,33 @@
+//! The audit log.
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use super::Maker;
+
+/// The audit log.
+#[derive(Debug)]
+pub(crate) struct AuditMetrics {
+    pub(crate) up: IntGauge,
+    pub(crate) queue: IntGauge,
+    pub(crate) commit_seconds: Histogram,
+    pub(crate) commits: IntCounter,
+    pub(crate) unrecorded: IntCounter,
+    pub(crate) refusals_dropped: IntCounter,
+}
+
+impl AuditMetrics {
+    pub(super) fn new(maker: &Maker<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            up: maker.gauge("weir_audit_up", "1 while the audit log can be written.")?,
+            queue: maker.gauge("weir_audit_queue", "Commits that wait for the audit log.")?,
+            commit_seconds: maker.seconds("weir_audit_commit_seconds", "Time of one group commit, sync included.")?,
+            commits: maker.counter("weir_audit_commits_total", "Intents and entries made durable.")?,
+            unrecorded: maker
+                .counter("weir_audit_unrecorded_total", "Intents and entries that could not be written.")?,
+            refusals_dropped: maker.counter(
+                "weir_audit_refusals_dropped_total",
+                "Refusals that were not recorded because the queue was full.",
+            )?,
+        })
+    }
+}
