@@ -15,6 +15,7 @@ mod connection;
 mod inbox;
 mod ledger;
 mod listener;
+mod places;
 mod pool;
 mod serve;
 mod socket;

@@ -16,6 +16,7 @@ use super::budget::{Budget, Share};
 use super::clock::Clock;
 use super::inbox::{Inbox, Message};
 use super::ledger::Ledger;
+use super::places::Handshake;
 use super::pool::{self, Pool};
 use super::socket::{self, Outgoing, Read};
 use super::telemetry::Telemetry;
@@ -54,7 +55,7 @@ struct Connection<'a> {
     peer: SocketAddr,
     listener: String,
     /// Given back once the client is logged in.
-    handshake: Option<tokio::sync::OwnedSemaphorePermit>,
+    handshake: Option<Handshake>,
     /// When the client took something, last.
     write_progress: Option<std::time::Instant>,
 }
@@ -64,7 +65,7 @@ pub(crate) async fn serve(
     shared: Arc<Shared>,
     client: TcpStream,
     start: Start,
-    handshake: Option<tokio::sync::OwnedSemaphorePermit>,
+    handshake: Option<Handshake>,
     mut stopping: watch::Receiver<Stopping>,
 ) {
     let (sender, messages) = mpsc::unbounded_channel();
