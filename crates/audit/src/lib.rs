@@ -32,6 +32,7 @@ mod hash;
 mod ids;
 mod memory;
 mod merger;
+mod prune;
 mod view;
 
 pub use chain::{ChainState, Head, HeadNote, HeadNoteError};
@@ -49,4 +50,5 @@ pub use hash::Hash;
 pub use ids::{ChainId, ConnectionId, EventId, IdError, IntentId, SessionId, Ticket};
 pub use memory::{MemorySink, MemorySinkError};
 pub use merger::{AFTER_LOGIN_ROWS_MAX, BEFORE_LOGIN_ROWS_MAX, MERGE_WINDOW, Merger};
+pub use prune::{Cut, PRUNE_STEP, Prune};
 pub use view::{EntryView, rfc3339};

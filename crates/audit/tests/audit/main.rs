@@ -4,5 +4,6 @@
 mod cbor;
 mod commit;
 mod common;
+mod prune;
 mod tamper;
 mod vectors;
