@@ -12,6 +12,7 @@ mod budget;
 mod clock;
 mod cluster;
 mod connection;
+mod dial;
 mod inbox;
 mod ledger;
 mod listener;

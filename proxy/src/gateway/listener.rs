@@ -14,7 +14,7 @@ use weir_session::{Door, DoorAuth, Peer, Start};
 
 use super::connection::{self, Shared, Stopping};
 use super::places::{Handshake, Handshakes, Place, Places};
-use super::socket;
+use super::socket::{self, Socket};
 use crate::config::{Limits, Listener, ListenerAuth, NodeIds};
 
 /// Pause after a failed accept (no file descriptors left, most often): the loop must not spin.
@@ -157,6 +157,6 @@ async fn serve(
     (permit, place, handshake): (OwnedSemaphorePermit, Place, Option<Handshake>),
     stopping: watch::Receiver<Stopping>,
 ) {
-    connection::serve(shared, stream, start, handshake, stopping).await;
+    connection::serve(shared, Socket::plain(stream), start, handshake, stopping).await;
     drop((permit, place));
 }
