@@ -80,6 +80,12 @@ pub enum Kind {
     Degraded,
     /// Recorded and let through again.
     Resumed,
+    /// Nothing happened for a while, and weir was there: its time is what the next checkpoint covers.
+    Heartbeat,
+    /// Another key signs checkpoints from here on; the reason is the last checkpoint of the key before.
+    KeyChange,
+    /// The first entry of a chain that takes the place of a lost one: which, how much of it, and why.
+    AcceptLoss,
 }
 
 /// What weir decided.
