@@ -65,6 +65,10 @@ bench-fair *arguments:
     cargo bench --locked --quiet --package weir-benches --bench fair -- \
       --weir "${CARGO_TARGET_DIR:-$PWD/target}/release/weir" {{arguments}}
 
+# The Kubernetes manifests against a real API server, which is built first: once, about ten minutes
+k8s-check:
+    tools/k8s-check
+
 # Licences, sources and banned crates of all dependencies
 deny:
     cargo deny --locked check --hide-inclusion-graph bans licenses sources

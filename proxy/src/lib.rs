@@ -4,4 +4,3 @@ mod admin;
 pub mod cli;
 pub mod config;
 pub mod gateway;
-mod tls;

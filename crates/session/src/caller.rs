@@ -54,7 +54,6 @@ impl ClientIdentity {
             parts: Vec::new(),
             policy_digest: None,
             count: 1,
-            prune: None,
         }
     }
 }

@@ -10,7 +10,6 @@ use super::{
 use crate::cbor::{CborError, Decoder};
 use crate::hash::Hash;
 use crate::ids::{ChainId, EventId, IntentId, SessionId};
-use crate::prune::Prune;
 
 impl Entry {
     /// Reads a stored entry.
@@ -73,7 +72,6 @@ struct Fields {
     policy_digest: Option<[u8; 32]>,
     count: Option<u64>,
     split: Option<Split>,
-    prune: Option<Box<Prune>>,
 }
 
 impl Fields {
@@ -120,19 +118,14 @@ impl Fields {
                 value.array_of(2)?;
                 self.split = Some(Split { part: value.number()?, of: value.number()? });
             }
-            key::PRUNE => self.prune = Some(Box::new(Prune::decode(value)?)),
             _ => return Ok(None),
         }
         Ok(Some(()))
     }
 
     fn body(self, at: u64) -> Result<EntryBody, EntryError> {
-        let kind = required(self.kind, key::KIND)?;
-        if (kind == Kind::Prune) != self.prune.is_some() {
-            return Err(EntryError::Cbor(CborError::Missing { key: u64::from(key::PRUNE) }));
-        }
         Ok(EntryBody {
-            kind,
+            kind: required(self.kind, key::KIND)?,
             event_id: EventId(required(self.event_id, key::EVENT)?),
             at,
             intent_at: self.intent_at,
@@ -147,7 +140,6 @@ impl Fields {
             parts: self.parts,
             policy_digest: self.policy_digest,
             count: self.count.unwrap_or(1),
-            prune: self.prune,
         })
     }
 }

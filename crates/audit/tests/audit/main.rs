@@ -2,9 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod cbor;
-mod checkpoint;
 mod commit;
 mod common;
-mod prune;
 mod tamper;
 mod vectors;
