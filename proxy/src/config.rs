@@ -11,6 +11,7 @@
 mod address;
 mod audit;
 mod files;
+mod glob;
 mod identity;
 mod keys;
 mod limits;
@@ -18,6 +19,7 @@ mod listeners;
 mod operations;
 mod policies;
 mod ports;
+mod seen;
 mod unsupported;
 mod upstream;
 
@@ -26,6 +28,7 @@ use std::path::{Path, PathBuf};
 use weir_policy::{Key, KeyRing, PolicyLimits, PolicySet, Source};
 use weir_yaml::{MapReader, Node, Problems};
 
+use self::seen::Files;
 pub use address::HostPort;
 pub use audit::{AuditConfig, AuditTopic, Digest, Durability};
 pub use identity::IdentityConfig;
@@ -33,6 +36,7 @@ pub use limits::{FrameBytesMax, Limits};
 pub use listeners::{Listener, ListenerAuth};
 pub use operations::{Admin, Log, LogFormat, LogLevel};
 pub use policies::read_policy;
+pub use seen::Seen;
 pub use upstream::{NodeIds, Upstream};
 
 /// The whole configuration: every value is checked, every file that it names has been read.
@@ -83,7 +87,7 @@ impl Surroundings<'static> {
 
 /// Reads the configuration at `path` and every file that it names. `None` when there was an error; warnings alone do not prevent use.
 pub fn load(path: &Path, problems: &mut Problems) -> Option<Config> {
-    read(path, &Surroundings::of_process(), problems).0
+    read(path, &Surroundings::of_process(), &Files::default(), problems).0
 }
 
 /// [`load`], and compiles the policies, also those of a configuration with errors: so that all problems are reported at once.
@@ -92,9 +96,19 @@ pub fn load_and_compile(
     surroundings: &Surroundings<'_>,
     problems: &mut Problems,
 ) -> Option<(Config, PolicySet)> {
-    let (config, input) = read(path, surroundings, problems);
+    load_watched(path, surroundings, problems).0
+}
+
+/// [`load_and_compile`], and what was read for it, also when it is wrong.
+pub fn load_watched(
+    path: &Path,
+    surroundings: &Surroundings<'_>,
+    problems: &mut Problems,
+) -> (Option<(Config, PolicySet)>, Seen) {
+    let files = Files::default();
+    let (config, input) = read(path, surroundings, &files, problems);
     let policies = input.and_then(|input| input.compile(problems));
-    Some((config?, policies?))
+    (config.zip(policies), files.into_seen())
 }
 
 /// What policies are compiled from.
@@ -117,10 +131,11 @@ impl PolicyInput {
 fn read(
     path: &Path,
     surroundings: &Surroundings<'_>,
+    files: &Files,
     problems: &mut Problems,
 ) -> (Option<Config>, Option<PolicyInput>) {
     let name = path.display().to_string();
-    let text = match files::read_text(path, weir_yaml::TEXT_BYTES_MAX) {
+    let text = match files.read_text(path, weir_yaml::TEXT_BYTES_MAX) {
         Ok(text) => text,
         Err(reason) => {
             let cure = "name the configuration with  --config FILE";
@@ -138,7 +153,7 @@ fn read(
         return (None, None);
     };
     let base = path.parent().unwrap_or(Path::new(""));
-    let (config, input) = Loader { base, surroundings }.config(document, problems);
+    let (config, input) = Loader { base, surroundings, files }.config(document, problems);
     (config.filter(|_| problems.errors() == errors_before), input)
 }
 
@@ -148,6 +163,8 @@ struct Loader<'a> {
     /// The directory of the configuration file: relative paths start here.
     base: &'a Path,
     surroundings: &'a Surroundings<'a>,
+    /// Every file is read through it, so that a change is noticed.
+    files: &'a Files,
 }
 
 impl Loader<'_> {

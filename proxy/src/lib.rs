@@ -4,3 +4,4 @@ mod admin;
 pub mod cli;
 pub mod config;
 pub mod gateway;
+mod tls;

@@ -79,6 +79,12 @@ pub enum StoreError {
         /// What is wrong.
         source: IdError,
     },
+    /// The key file of checkpoints is not what was written.
+    #[error("the key file `{}` is not 32 bytes in base64; restore it from a copy", path.display())]
+    CheckpointKey {
+        /// The file.
+        path: PathBuf,
+    },
     /// A key file is readable by everyone.
     #[error("the key file `{}` is readable by everyone; make its mode 0600", path.display())]
     KeyExposed {
@@ -135,6 +141,7 @@ impl StoreError {
             | Self::Locked { .. }
             | Self::File { .. }
             | Self::KeyFile { .. }
+            | Self::CheckpointKey { .. }
             | Self::KeyExposed { .. }
             | Self::Random { .. }
             | Self::OutOfPlace { .. }

@@ -25,6 +25,7 @@ pub(crate) struct Layout {
     pub(crate) keys: PathBuf,
     pub(crate) chain_id: PathBuf,
     pub(crate) digest_key: PathBuf,
+    pub(crate) checkpoint_key: PathBuf,
 }
 
 impl Layout {
@@ -37,6 +38,7 @@ impl Layout {
             audit,
             chain_id: keys.join("chain-id"),
             digest_key: keys.join("digest-key"),
+            checkpoint_key: keys.join("checkpoint-key"),
             keys,
         }
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use weir_audit::{ChainId, Hash};
 
 use crate::error::StoreError;
@@ -54,14 +56,38 @@ pub(crate) fn read_chain(layout: &Layout) -> Result<Option<ChainId>, StoreError>
     chain.map(Some).map_err(|source| StoreError::KeyFile { path: layout.chain_id.clone(), source })
 }
 
+/// The seed of the key that signs this log's checkpoints: read from `DATA_DIR/keys/checkpoint-key`, or made there at the first start.
+/// The file holds 32 random bytes in base64 and has mode 0600.
+///
+/// # Errors
+/// When the file cannot be read or made, is not such a key, or is open to everyone.
+pub fn checkpoint_seed(data_dir: &Path) -> Result<[u8; 32], StoreError> {
+    let layout = Layout::new(data_dir);
+    layout.make()?;
+    let path = &layout.checkpoint_key;
+    if let Some(text) = read_secret(path)? {
+        let bytes = STANDARD.decode(text.trim_end()).ok().and_then(|bytes| bytes.try_into().ok());
+        return bytes.ok_or_else(|| StoreError::CheckpointKey { path: path.clone() });
+    }
+    let seed = random()?;
+    write_whole(path, format!("{}\n", STANDARD.encode(seed)).as_bytes())?;
+    Ok(seed)
+}
+
 fn read_key(path: &Path) -> Result<Option<[u8; 32]>, StoreError> {
+    let Some(text) = read_secret(path)? else { return Ok(None) };
+    let key: Result<Hash, _> = text.trim_end().parse();
+    key.map(|key| Some(key.0)).map_err(|source| StoreError::KeyFile { path: path.to_owned(), source })
+}
+
+/// Reads a file that not everyone may read.
+fn read_secret(path: &Path) -> Result<Option<String>, StoreError> {
     let Some(text) = read_small(path)? else { return Ok(None) };
     let metadata = std::fs::metadata(path).map_err(StoreError::file("read", path))?;
     if metadata.permissions().mode() & 0o007 != 0 {
         return Err(StoreError::KeyExposed { path: path.to_owned() });
     }
-    let key: Result<Hash, _> = text.trim_end().parse();
-    key.map(|key| Some(key.0)).map_err(|source| StoreError::KeyFile { path: path.to_owned(), source })
+    Ok(Some(text))
 }
 
 fn random<const N: usize>() -> Result<[u8; N], StoreError> {

@@ -31,7 +31,7 @@ mod store;
 
 pub use error::StoreError;
 pub use files::HeadFile;
-pub use keys::Keys;
+pub use keys::{Keys, checkpoint_seed};
 pub use query::{Covered, Found, FoundRow, Query};
 pub use reader::{Entries, Reader, verify};
 pub use store::{Opened, Store};

@@ -116,6 +116,7 @@ impl Reader {
             chain: self.chain().unwrap_or(unknown),
             head: self.head().cloned(),
             note: self.head_note().cloned(),
+            cut: None,
         };
         let mut verifier = Verifier::new(expected);
         for row in self.entries(0)? {

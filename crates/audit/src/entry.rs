@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::cbor::CborError;
 use crate::hash::Hash;
 use crate::ids::{ChainId, EventId, IntentId, SessionId};
+use crate::prune::Prune;
 
 pub(crate) use split::split;
 
@@ -48,6 +49,8 @@ pub struct EntryBody {
     pub policy_digest: Option<[u8; 32]>,
     /// How many events this entry stands for: 1, more for merged refusals.
     pub count: u64,
+    /// What an entry of kind `prune` takes away; of no other.
+    pub prune: Option<Box<Prune>>,
 }
 
 /// Kinds of events.
@@ -71,6 +74,18 @@ pub enum Kind {
     Recovered,
     /// Entries could not be written; some events are not in the log.
     Gap,
+    /// The oldest entries were removed, as the retention policy says.
+    Prune,
+    /// From here on nothing is recorded, and so nothing is let through: the disk is full, or the log as large as it may be.
+    Degraded,
+    /// Recorded and let through again.
+    Resumed,
+    /// Nothing happened for a while, and weir was there: its time is what the next checkpoint covers.
+    Heartbeat,
+    /// Another key signs checkpoints from here on; the reason is the last checkpoint of the key before.
+    KeyChange,
+    /// The first entry of a chain that takes the place of a lost one: which, how much of it, and why.
+    AcceptLoss,
 }
 
 /// What weir decided.
@@ -265,6 +280,7 @@ impl EntryBody {
             parts: Vec::new(),
             policy_digest: None,
             count: 1,
+            prune: None,
         }
     }
 }

@@ -86,7 +86,7 @@ impl ChainId {
     /// The origin: the name under which checkpoints and proofs of this chain are published. `prev` of entry 0 is its SHA-256.
     #[must_use]
     pub fn origin(&self) -> String {
-        format!("weir/audit/{self}")
+        format!("{ORIGIN_PREFIX}{self}")
     }
 }
 
@@ -180,6 +180,9 @@ const ULID_CHARACTERS: usize = 26;
 
 /// Crockford's alphabet: no I, L, O, U.
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// How the origins of all chains start.
+pub(crate) const ORIGIN_PREFIX: &str = "weir/audit/";
 
 #[cfg(test)]
 mod tests {

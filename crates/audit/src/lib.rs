@@ -21,6 +21,7 @@
 
 pub mod cbor;
 pub mod chain;
+pub mod checkpoint;
 pub mod tree;
 pub mod verify;
 
@@ -32,9 +33,11 @@ mod hash;
 mod ids;
 mod memory;
 mod merger;
+mod prune;
 mod view;
 
 pub use chain::{ChainState, Head, HeadNote, HeadNoteError};
+pub use checkpoint::{Checkpoint, CheckpointKey, SignedCheckpoint, Signer, VerifierKey};
 pub use committer::{
     BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BatchFault, Commit, Committed, Committer, EntrySink, Receipt, SealedEntry,
     SinkBatch,
@@ -49,4 +52,5 @@ pub use hash::Hash;
 pub use ids::{ChainId, ConnectionId, EventId, IdError, IntentId, SessionId, Ticket};
 pub use memory::{MemorySink, MemorySinkError};
 pub use merger::{AFTER_LOGIN_ROWS_MAX, BEFORE_LOGIN_ROWS_MAX, MERGE_WINDOW, Merger};
+pub use prune::{Cut, PRUNE_STEP, Prune};
 pub use view::{EntryView, rfc3339};

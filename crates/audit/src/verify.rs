@@ -14,10 +14,11 @@ mod report;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::chain::{ChainState, HeadNote, leaf_hash, origin_hash};
+use crate::chain::{ChainState, HeadNote, leaf_hash};
 use crate::entry::Entry;
 use crate::hash::Hash;
 use crate::ids::ChainId;
+use crate::prune::Prune;
 use crate::tree::Frontier;
 
 pub use report::{Class, Finding, Report, Verdict};
@@ -31,6 +32,8 @@ pub struct Expected {
     pub head: Option<ChainState>,
     /// The head file beside the database; `None` = there is none, and nothing can be said about how long the log should be.
     pub note: Option<HeadNote>,
+    /// Where the log begins, when entries were pruned; `None` = at its origin.
+    pub cut: Option<ChainState>,
 }
 
 /// Checks rows one at a time.
@@ -52,6 +55,8 @@ pub struct Verifier {
     left_out: u64,
     /// Why the rows could not be read to their end.
     stopped: Option<String>,
+    /// The last entry that pruned.
+    pruned: Option<(u64, Box<Prune>)>,
 }
 
 /// What is known of the row before.
@@ -88,20 +93,22 @@ impl Verifier {
     /// A verifier before the first row.
     #[must_use]
     pub fn new(expected: Expected) -> Self {
-        let before = Before::Row { leaf: origin_hash(&expected.chain), blamed: false };
+        let begin = expected.cut.clone().unwrap_or_else(|| ChainState::new(expected.chain)).head;
+        let before = Before::Row { leaf: begin.last, blamed: false };
         let mut verifier = Self {
             expected,
             rows: 0,
-            next: 0,
+            next: begin.size(),
             before,
             pending: false,
             at_note: None,
-            frontier: Frontier::new(),
+            frontier: begin.frontier,
             missing: Vec::new(),
             displaced: Vec::new(),
             findings: Vec::new(),
             left_out: 0,
             stopped: None,
+            pruned: None,
         };
         verifier.capture_note();
         verifier
@@ -110,6 +117,10 @@ impl Verifier {
     /// The next row as it is stored.
     pub fn row(&mut self, seq: u64, bytes: &[u8]) {
         self.rows += 1;
+        if seq < self.first() {
+            self.find(Class::Prune, seq, seq, "it stands before the first entry that is left".into());
+            return;
+        }
         if seq < self.next {
             self.late(seq);
             return;
@@ -147,11 +158,13 @@ impl Verifier {
             self.find(Class::Missing, first, last, "no row is there".into());
         }
         self.check_sizes();
+        self.check_cut();
         self.check_root();
         self.check_note();
         let newer = self.expected.note.as_ref().and_then(|note| self.next.checked_sub(note.size));
         let note = self.expected.note.is_some();
-        Report::new(self.rows, self.next, self.findings, self.left_out, newer, note, self.frontier.root())
+        let places = (self.first(), self.next);
+        Report::new(self.rows, places, self.findings, self.left_out, newer, note, self.frontier.root())
     }
 
     /// Judges a row at its place in the order; whether something was found in it.
@@ -173,6 +186,9 @@ impl Verifier {
                 self.left_out += 1;
             }
             return true;
+        }
+        if let Some(prune) = entry.body.prune {
+            self.prune(seq, prune);
         }
         match self.before {
             Before::Gap => {}
@@ -203,6 +219,10 @@ impl Verifier {
     fn settle_before(&mut self, seq: u64) {
         if std::mem::take(&mut self.pending) {
             match seq.checked_sub(2) {
+                Some(edited) if edited < self.first() => {
+                    let detail = "the first entry that is left does not hold the hash of the cut before it";
+                    self.find(Class::Prune, seq - 1, seq - 1, detail.into());
+                }
                 Some(edited) => {
                     self.find(Class::Edit, edited, edited, "its hash is not what the next entry holds".into())
                 }
@@ -273,6 +293,37 @@ impl Verifier {
         }
     }
 
+    /// The first place: the minimum index.
+    fn first(&self) -> u64 {
+        self.expected.cut.as_ref().map_or(0, |cut| cut.head.size())
+    }
+
+    /// An entry that pruned. Each goes on where the one before it ended.
+    fn prune(&mut self, seq: u64, prune: Box<Prune>) {
+        let follows = self.pruned.as_ref().is_none_or(|(_, before)| before.cut.size() == prune.from);
+        if !follows || prune.cut.size() > seq {
+            self.find(Class::Prune, seq, seq, "it prunes what the prune entry before it did not leave".into());
+        }
+        self.pruned = Some((seq, prune));
+    }
+
+    /// That entries are gone is vouched for by the last prune entry, and by nothing else.
+    fn check_cut(&mut self) {
+        let first = self.first();
+        let foreign = self.expected.cut.as_ref().is_some_and(|cut| cut.chain != self.expected.chain);
+        let cut = self.expected.cut.as_ref().map(|cut| &cut.head);
+        let detail = match (&self.pruned, cut) {
+            _ if foreign => "the cut is another chain's",
+            (None, None) => return,
+            (Some((_, prune)), Some(cut)) if prune.cut == *cut => return,
+            // What could not be read may be the entry that is looked for.
+            (None, Some(_)) if !self.findings.is_empty() => return,
+            (None, Some(_)) => "earlier entries are gone and no entry says so",
+            (Some(_), _) => "the log does not begin where its last prune entry says",
+        };
+        self.find(Class::Prune, first, first, detail.into());
+    }
+
     fn check_root(&mut self) {
         let Some(state) = &self.expected.head else { return };
         if state.chain != self.expected.chain {
@@ -288,12 +339,17 @@ impl Verifier {
             self.find(Class::Head, self.next, self.next, "the head file is another chain's".into());
             return;
         }
+        if note.size < self.first() {
+            let detail = "the head file is older than the first entry that is left";
+            self.find(Class::Head, self.next, self.next, detail.into());
+            return;
+        }
         let explained = self.findings.iter().any(|finding| finding.first < note.size);
         if !explained && self.at_note.is_some_and(|found| found != (note.root, note.last)) {
             let last = note.size.saturating_sub(1);
             self.find(
                 Class::Fork,
-                0,
+                self.first(),
                 last,
                 "the rows fit each other and not the head file: the log was rewritten".into(),
             );

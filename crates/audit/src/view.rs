@@ -31,6 +31,7 @@ pub struct EntryView<'a> {
     count: u64,
     part: Option<u32>,
     part_of: Option<u32>,
+    prune: Option<PruneView<'a>>,
     chain: String,
     prev: String,
     leaf: String,
@@ -87,6 +88,15 @@ struct ProducerView {
     base_sequence: i32,
 }
 
+#[derive(Clone, Debug, Serialize)]
+struct PruneView<'a> {
+    from: u64,
+    to: u64,
+    last: String,
+    root: String,
+    note: Option<&'a str>,
+}
+
 impl<'a> EntryView<'a> {
     /// A view of an entry and the bytes that it was decoded from.
     #[must_use]
@@ -127,6 +137,13 @@ impl<'a> EntryView<'a> {
             count: body.count,
             part: entry.split.map(|split| split.part),
             part_of: entry.split.map(|split| split.of),
+            prune: body.prune.as_deref().map(|it| PruneView {
+                from: it.from,
+                to: it.cut.size(),
+                last: it.cut.last.to_string(),
+                root: it.cut.frontier.root().to_string(),
+                note: it.note.as_deref(),
+            }),
             chain: entry.log.to_string(),
             prev: entry.prev.to_string(),
             leaf: leaf_hash(bytes).to_string(),

@@ -54,6 +54,7 @@ impl ClientIdentity {
             parts: Vec::new(),
             policy_digest: None,
             count: 1,
+            prune: None,
         }
     }
 }

@@ -5,29 +5,6 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Reads a text file of at most `bytes_max` bytes. The error says why not, without the name.
-///
-/// # Errors
-///
-/// A reason in a user's words.
-pub(super) fn read_text(path: &Path, bytes_max: usize) -> Result<String, String> {
-    let (text, _) = open(path, bytes_max)?;
-    Ok(text)
-}
-
-/// Reads a file whose content is secret: nobody but its owner and group may read it.
-///
-/// # Errors
-///
-/// A reason in a user's words, never a byte of the content.
-pub(super) fn read_secret(path: &Path, bytes_max: usize) -> Result<String, SecretFileError> {
-    let (text, mode) = open(path, bytes_max).map_err(SecretFileError::Unreadable)?;
-    if mode & MODE_OTHERS != 0 {
-        return Err(SecretFileError::OpenToOthers);
-    }
-    Ok(text)
-}
-
 /// Why a secret is not taken from a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SecretFileError {
@@ -55,7 +32,7 @@ pub(super) fn reason(error: &io::Error) -> String {
 }
 
 /// The text and the mode of one regular file, both of the same open file, so that it cannot be swapped between the two.
-fn open(path: &Path, bytes_max: usize) -> Result<(String, u32), String> {
+pub(super) fn open(path: &Path, bytes_max: usize) -> Result<(String, u32), String> {
     // A pipe would block the reading, and has no place in a configuration.
     let named = std::fs::metadata(path).map_err(|error| reason(&error))?;
     if !named.is_file() {
@@ -74,4 +51,4 @@ fn open(path: &Path, bytes_max: usize) -> Result<(String, u32), String> {
 }
 
 /// Permission bits of everybody who is neither the owner nor in the group.
-const MODE_OTHERS: u32 = 0o007;
+pub(super) const MODE_OTHERS: u32 = 0o007;

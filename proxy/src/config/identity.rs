@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir_authn::{Algorithm, ClaimPath, Identity, IdentityError, IssuerConfig, JWKS_BYTES_MAX, Jwks};
 use weir_yaml::{MapReader, Node, Place, Problems, Value};
 
-use super::{Loader, files, limits, unsupported};
+use super::{Loader, limits, unsupported};
 
 /// The issuers of tokens and how their tokens are judged.
 #[derive(Debug, Clone)]
@@ -105,7 +105,7 @@ impl Loader<'_> {
         map.finish(problems);
         let file = file?;
         let name = file.as_str("jwks.file", problems)?;
-        let text = match files::read_text(&self.base.join(name), JWKS_BYTES_MAX) {
+        let text = match self.files.read_text(&self.base.join(name), JWKS_BYTES_MAX) {
             Ok(text) => text,
             Err(reason) => {
                 let cure = "save the issuer's key set (its `jwks_uri`) there";

@@ -8,7 +8,7 @@ use weir_policy::{Key, KeyUse};
 use weir_yaml::{MapReader, Node, Problems};
 
 use super::files::SecretFileError;
-use super::{Loader, files, unsupported};
+use super::{Loader, unsupported};
 
 impl Loader<'_> {
     pub(super) fn keys(&self, node: Option<&Node>, problems: &mut Problems) -> Option<Vec<Key>> {
@@ -77,7 +77,7 @@ impl Loader<'_> {
 
     fn secret_of_file(&self, node: &Node, problems: &mut Problems) -> Option<String> {
         let name = node.as_str("file", problems)?;
-        match files::read_secret(&self.base.join(name), SECRET_FILE_BYTES_MAX) {
+        match self.files.read_secret(&self.base.join(name), SECRET_FILE_BYTES_MAX) {
             Ok(text) => Some(text),
             Err(SecretFileError::OpenToOthers) => {
                 let cure = format!("its owner and group are enough:  chmod o-rwx {name}");

@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
 use weir_session::{ClusterView, Control, ControlError, Learned};
 
-use super::socket::{self, Outgoing};
+use super::dial::{DialError, Dialer};
+use super::socket::{self, Read};
 use super::telemetry::{Metrics, Part};
 use super::world::World;
 use crate::config::Upstream;
@@ -31,6 +31,7 @@ const UNKNOWN_TOPICS_MAX: usize = 10_000;
 /// The task that owns the control connection.
 pub(crate) struct Cluster {
     pub(crate) upstream: Upstream,
+    pub(crate) dialer: Dialer,
     pub(crate) world: World,
     pub(crate) questions: mpsc::Receiver<Vec<Uuid>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -38,10 +39,8 @@ pub(crate) struct Cluster {
 
 #[derive(Debug, thiserror::Error)]
 enum ClusterError {
-    #[error("cannot connect: {0}")]
-    Connect(std::io::Error),
-    #[error("no connection within {0:?}")]
-    ConnectTimeout(Duration),
+    #[error("{0}")]
+    Dial(#[from] DialError),
     #[error("the connection failed: {0}")]
     Socket(std::io::Error),
     #[error("the broker closed the connection")]
@@ -90,14 +89,9 @@ impl Cluster {
         port: u16,
         view: &mut ClusterView,
     ) -> Result<std::convert::Infallible, ClusterError> {
-        let timeout = self.upstream.connect_timeout;
-        let stream = tokio::time::timeout(timeout, TcpStream::connect((host, port)))
-            .await
-            .map_err(|_| ClusterError::ConnectTimeout(timeout))?
-            .map_err(ClusterError::Connect)?;
+        let mut socket = self.dialer.dial(host, port).await?;
         let mut control = Control::open()?;
         let mut asked = HashSet::new();
-        let mut outgoing = Outgoing::default();
         let mut refresh = tokio::time::interval(REFRESH_EVERY);
         refresh.tick().await;
         let mut answer_due = Instant::now() + ANSWER_TIMEOUT;
@@ -105,20 +99,17 @@ impl Cluster {
         let mut questions = HashSet::new();
         loop {
             while let Some(cleared) = control.poll_to_broker() {
-                outgoing.queue(cleared);
-                while !outgoing.is_empty() {
-                    stream.writable().await.map_err(ClusterError::Socket)?;
-                    outgoing.write(&stream).map_err(ClusterError::Socket)?;
-                }
+                socket.queue(cleared);
+                socket.flush().await.map_err(ClusterError::Socket)?;
             }
             tokio::select! {
-                readable = stream.readable() => {
+                readable = socket.readable() => {
                     readable.map_err(ClusterError::Socket)?;
-                    let read = socket::read(&stream, socket::READ_BYTES, |bytes| control.handle_broker_bytes(bytes));
+                    let read = socket.read(socket::READ_BYTES, |bytes| control.handle_broker_bytes(bytes));
                     match read.map_err(ClusterError::Socket)? {
-                        socket::Read::Closed => return Err(ClusterError::Closed),
-                        socket::Read::Nothing => {}
-                        socket::Read::Taken(learned) => {
+                        Read::Closed => return Err(ClusterError::Closed),
+                        Read::Nothing => {}
+                        Read::Taken(learned) => {
                             if let Some(learned) = learned? {
                                 self.publish(learned, &mut asked, view);
                             }

@@ -7,17 +7,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use weir_audit::{Commit, Ticket};
 use weir_session::{Context, Event, Session, Start};
 
 use super::budget::{Budget, Share};
 use super::clock::Clock;
+use super::dial::Dialer;
 use super::inbox::{Inbox, Message};
 use super::ledger::Ledger;
+use super::places::Handshake;
 use super::pool::{self, Pool};
-use super::socket::{self, Outgoing, Read};
+use super::socket::{Read, Socket};
 use super::telemetry::Telemetry;
 use super::world::World;
 use crate::config::HostPort;
@@ -37,24 +38,22 @@ pub(crate) struct Shared {
     pub(crate) budget: Budget,
     pub(crate) telemetry: Telemetry,
     pub(crate) bootstrap: Vec<HostPort>,
-    pub(crate) connect_timeout: Duration,
+    pub(crate) dialer: Dialer,
 }
 
 struct Connection<'a> {
     shared: &'a Arc<Shared>,
     session: Session,
-    client: TcpStream,
-    broker: Option<TcpStream>,
-    to_client: Outgoing,
-    to_broker: Outgoing,
+    client: Socket,
+    broker: Option<Socket>,
     inbox: Inbox,
     messages: mpsc::UnboundedReceiver<Message>,
     share: Share<'a>,
-    connect: Option<tokio::task::JoinHandle<Result<TcpStream, String>>>,
+    connect: Option<tokio::task::JoinHandle<Result<Socket, String>>>,
     peer: SocketAddr,
     listener: String,
     /// Given back once the client is logged in.
-    handshake: Option<tokio::sync::OwnedSemaphorePermit>,
+    handshake: Option<Handshake>,
     /// When the client took something, last.
     write_progress: Option<std::time::Instant>,
 }
@@ -62,9 +61,9 @@ struct Connection<'a> {
 /// Serves one client until its session is drained.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
-    client: TcpStream,
+    client: Socket,
     start: Start,
-    handshake: Option<tokio::sync::OwnedSemaphorePermit>,
+    handshake: Option<Handshake>,
     mut stopping: watch::Receiver<Stopping>,
 ) {
     let (sender, messages) = mpsc::unbounded_channel();
@@ -78,8 +77,6 @@ pub(crate) async fn serve(
         shared: &shared,
         client,
         broker: None,
-        to_client: Outgoing::default(),
-        to_broker: Outgoing::default(),
         inbox: Inbox::new(sender),
         messages,
         share,
@@ -134,16 +131,16 @@ impl Connection<'_> {
         let client_wants = self.session.wants_client_bytes();
         let may_read = self.share.may_read();
         let broker_wants = self.session.wants_broker_bytes();
-        let stalled_at = self.write_progress.filter(|_| !self.to_client.is_empty()).map(|at| at + WRITE_TIMEOUT);
+        let stalled_at = self.write_progress.filter(|_| !self.client.is_flushed()).map(|at| at + WRITE_TIMEOUT);
         let deadline = self.session.poll_timeout().map(|at| clock.instant(at)).into_iter().chain(stalled_at).min();
         let broker = self.broker.as_ref();
         tokio::select! {
             biased;
             Some(message) = self.messages.recv() => self.deliver(message),
             ready = self.client.readable(), if client_wants > 0 && may_read => self.read_client(ready, client_wants),
-            ready = self.client.writable(), if !self.to_client.is_empty() => self.write_client(ready),
+            ready = self.client.writable(), if !self.client.is_flushed() => self.write_client(ready),
             ready = readable(broker), if broker_wants > 0 && (may_read || self.session.waits_for_broker()) => self.read_broker(ready, broker_wants),
-            ready = writable(broker), if !self.to_broker.is_empty() => self.write_broker(ready),
+            ready = writable(broker), if broker.is_some_and(|broker| !broker.is_flushed()) => self.write_broker(ready),
             connected = join(self.connect.as_mut()), if self.connect.is_some() => self.connected(connected),
             Ok(()) = context.changed() => {
                 let context = Arc::clone(&context.borrow_and_update());
@@ -182,18 +179,18 @@ impl Connection<'_> {
                 idle = false;
                 submit(self.shared, &mut self.session, &self.inbox, (ticket, commit));
             }
-            if self.to_broker.is_empty()
+            if let Some(broker) = self.broker.as_mut().filter(|broker| broker.is_flushed())
                 && let Some(cleared) = self.session.poll_to_broker()
             {
                 idle = false;
-                self.to_broker.queue(cleared);
+                broker.queue(cleared);
                 self.write_broker(Ok(()));
             }
-            if self.to_client.is_empty()
+            if self.client.is_flushed()
                 && let Some(cleared) = self.session.poll_to_client(clock.now())
             {
                 idle = false;
-                self.to_client.queue(cleared);
+                self.client.queue(cleared);
                 self.write_progress = Some(std::time::Instant::now());
                 self.write_client(Ok(()));
             }
@@ -201,7 +198,8 @@ impl Connection<'_> {
                 break;
             }
         }
-        self.share.set(self.session.held_bytes() + self.to_client.len() + self.to_broker.len());
+        let unsent = self.client.unsent() + self.broker.as_ref().map_or(0, Socket::unsent);
+        self.share.set(self.session.held_bytes() + unsent);
         if self.handshake.is_some() && self.session.principal().is_some() {
             self.handshake = None;
         }
@@ -234,29 +232,25 @@ impl Connection<'_> {
         if node.is_none() {
             addresses.extend(self.shared.bootstrap.iter().map(|address| (address.host.clone(), address.port)));
         }
-        let timeout = self.shared.connect_timeout;
+        let dialer = self.shared.dialer.clone();
         self.connect = Some(tokio::spawn(async move {
             let mut failure = format!("the cluster has no broker {}", node.unwrap_or(-1));
             for (host, port) in addresses {
-                match tokio::time::timeout(timeout, TcpStream::connect((host.as_str(), port))).await {
-                    Err(_) => failure = format!("no connection within {timeout:?}"),
-                    Ok(Err(error)) => failure = error.to_string(),
-                    Ok(Ok(stream)) => match socket::prepare(&stream) {
-                        Ok(()) => return Ok(stream),
-                        Err(error) => failure = error.to_string(),
-                    },
+                match dialer.dial(&host, port).await {
+                    Ok(socket) => return Ok(socket),
+                    Err(error) => failure = error.to_string(),
                 }
             }
             Err(failure)
         }));
     }
 
-    fn connected(&mut self, result: Result<TcpStream, String>) {
+    fn connected(&mut self, result: Result<Socket, String>) {
         self.connect = None;
         let now = self.shared.clock.now();
         match result {
-            Ok(stream) => {
-                self.broker = Some(stream);
+            Ok(socket) => {
+                self.broker = Some(socket);
                 self.session.handle_broker_up(now);
             }
             Err(detail) => self.session.handle_broker_down(&detail, now),
@@ -274,8 +268,7 @@ impl Connection<'_> {
 
     fn read_client(&mut self, ready: std::io::Result<()>, wanted: usize) {
         let (session, now) = (&mut self.session, self.shared.clock.now());
-        let read =
-            ready.and_then(|()| socket::read(&self.client, wanted, |bytes| session.handle_client_bytes(bytes, now)));
+        let read = ready.and_then(|()| self.client.read(wanted, |bytes| session.handle_client_bytes(bytes, now)));
         match read {
             Ok(Read::Taken(()) | Read::Nothing) => {}
             Ok(Read::Closed) => self.session.handle_client_eof(now),
@@ -284,9 +277,9 @@ impl Connection<'_> {
     }
 
     fn read_broker(&mut self, ready: std::io::Result<()>, wanted: usize) {
-        let Some(broker) = &self.broker else { return };
+        let Some(broker) = &mut self.broker else { return };
         let (session, now) = (&mut self.session, self.shared.clock.now());
-        let read = ready.and_then(|()| socket::read(broker, wanted, |bytes| session.handle_broker_bytes(bytes, now)));
+        let read = ready.and_then(|()| broker.read(wanted, |bytes| session.handle_broker_bytes(bytes, now)));
         match read {
             Ok(Read::Taken(()) | Read::Nothing) => {}
             Ok(Read::Closed) => self.session.handle_broker_down("the broker closed the connection", now),
@@ -295,23 +288,21 @@ impl Connection<'_> {
     }
 
     fn write_client(&mut self, ready: std::io::Result<()>) {
-        let before = self.to_client.len();
-        if ready.and_then(|()| self.to_client.write(&self.client)).is_err() {
-            return self.session.handle_client_gone(self.shared.clock.now());
-        }
-        if self.to_client.len() < before {
-            self.write_progress = Some(std::time::Instant::now());
+        match ready.and_then(|()| self.client.write()) {
+            Ok(true) => self.write_progress = Some(std::time::Instant::now()),
+            Ok(false) => {}
+            Err(_) => self.session.handle_client_gone(self.shared.clock.now()),
         }
     }
 
     /// Whether the client has taken nothing of what is there for it for too long.
     fn is_stalled(&self) -> bool {
-        !self.to_client.is_empty() && self.write_progress.is_some_and(|at| at.elapsed() >= WRITE_TIMEOUT)
+        !self.client.is_flushed() && self.write_progress.is_some_and(|at| at.elapsed() >= WRITE_TIMEOUT)
     }
 
     fn write_broker(&mut self, ready: std::io::Result<()>) {
-        let Some(broker) = &self.broker else { return };
-        if let Err(error) = ready.and_then(|()| self.to_broker.write(broker)) {
+        let Some(broker) = &mut self.broker else { return };
+        if let Err(error) = ready.and_then(|()| broker.write()) {
             self.session.handle_broker_down(&error.to_string(), self.shared.clock.now());
         }
     }
@@ -320,16 +311,18 @@ impl Connection<'_> {
     async fn finish(mut self) {
         self.pump();
         let flush = async {
-            while !self.to_client.is_empty() {
-                if self.client.writable().await.is_err() || self.to_client.write(&self.client).is_err() {
-                    return;
-                }
-            }
+            self.client.flush().await?;
+            self.client.close();
+            self.client.flush().await
         };
-        if tokio::time::timeout(FLUSH_TIMEOUT, flush).await.is_err() {
-            tracing::debug!(event = "connection.flush_timeout");
+        if !matches!(tokio::time::timeout(FLUSH_TIMEOUT, flush).await, Ok(Ok(()))) {
+            tracing::debug!(event = "connection.unflushed");
         }
-        self.broker = None;
+        if let Some(mut broker) = self.broker.take() {
+            broker.close();
+            // A broker that does not take the goodbye now goes without.
+            broker.write().unwrap_or_default();
+        }
         drop(self.client);
         let clock = self.shared.clock;
         while !self.session.is_drained() {
@@ -366,21 +359,21 @@ fn submit(shared: &Shared, session: &mut Session, inbox: &Inbox, (ticket, commit
     }
 }
 
-async fn readable(stream: Option<&TcpStream>) -> std::io::Result<()> {
-    match stream {
-        Some(stream) => stream.readable().await,
+async fn readable(socket: Option<&Socket>) -> std::io::Result<()> {
+    match socket {
+        Some(socket) => socket.readable().await,
         None => std::future::pending().await,
     }
 }
 
-async fn writable(stream: Option<&TcpStream>) -> std::io::Result<()> {
-    match stream {
-        Some(stream) => stream.writable().await,
+async fn writable(socket: Option<&Socket>) -> std::io::Result<()> {
+    match socket {
+        Some(socket) => socket.writable().await,
         None => std::future::pending().await,
     }
 }
 
-async fn join(handle: Option<&mut tokio::task::JoinHandle<Result<TcpStream, String>>>) -> Result<TcpStream, String> {
+async fn join(handle: Option<&mut tokio::task::JoinHandle<Result<Socket, String>>>) -> Result<Socket, String> {
     match handle {
         Some(handle) => handle.await.unwrap_or_else(|error| Err(error.to_string())),
         None => std::future::pending().await,

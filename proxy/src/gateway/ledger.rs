@@ -11,33 +11,27 @@
 
 mod book;
 mod head;
+mod own;
+mod writer;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, TrySendError};
+use std::sync::mpsc::{self, TrySendError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-use weir_audit::{
-    BATCH_ENTRIES_MAX, Commit, Decision, EntryBody, EventId, GroupCommit, IntentId, IntentRow, Kind, Merger, Outcome,
-    PrincipalKind, PrincipalRef, Step, Ticket,
-};
+use weir_audit::{Commit, EntryBody, IntentId, Ticket};
 use weir_audit_store::{Opened, Store};
 
-use self::book::{Book, Look, Reopening, Written};
-use self::head::{HEAD_EVERY, HeadKeeper};
-use super::clock::Clock;
-use super::inbox::{Inbox, Message};
-use super::telemetry::{Metrics, Part};
+use self::book::{Book, Reopening};
+use self::head::HeadKeeper;
+use self::own::Own;
+use self::writer::Writer;
+use super::inbox::Inbox;
+use super::telemetry::Metrics;
 
 /// Commits that may be queued, of all connections together; beyond it they are refused as unrecorded.
 const COMMITS_QUEUED_MAX: usize = 65_536;
-/// Pause before a log that cannot be written is opened again.
-const REOPEN_PAUSE: Duration = Duration::from_millis(500);
-/// How many failures to open it again share one log line.
-const REOPEN_FAILURES_PER_LINE: u32 = 20;
 
 enum Order {
     Commit {
@@ -82,27 +76,13 @@ impl Ledger {
         let (orders, queue) = mpsc::sync_channel(COMMITS_QUEUED_MAX);
         let turned_away = Arc::new(AtomicU64::new(0));
         let head = HeadKeeper::start(store.head_file())?;
-        let writer = Writer {
-            book: Book::new(store, opened.chain, move || match Store::open(&data_dir) {
-                Ok((store, opened)) => Reopening::Open(store, opened.chain, opened.in_doubt),
-                Err(error) if error.is_damage() => Reopening::Never(error.to_string()),
-                Err(error) => Reopening::Later(error.to_string()),
-            }),
-            head,
-            queue,
-            group: GroupCommit::new(),
-            inboxes: HashMap::new(),
-            stop: false,
-            merger: Merger::new(),
-            own: OwnIds { seed, next: 0 },
-            turned_away: Arc::clone(&turned_away),
-            metrics: Arc::clone(&metrics),
-            started: Instant::now(),
-            reopen_at: Instant::now(),
-            reopen_failures: 0,
-            #[cfg(feature = "sabotage")]
-            lag: lag(),
-        };
+        let book = Book::new(store, opened.chain, move || match Store::open(&data_dir) {
+            Ok((store, opened)) => Reopening::Open(store, opened.chain, opened.in_doubt),
+            Err(error) if error.is_damage() => Reopening::Never(error.to_string()),
+            Err(error) => Reopening::Later(error.to_string()),
+        });
+        let (turned, counts) = (Arc::clone(&turned_away), Arc::clone(&metrics));
+        let writer = Writer::new(book, head, queue, Own::new(seed), turned, counts);
         let in_doubt = opened.in_doubt;
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run(&in_doubt))?;
         Ok((Self { orders, turned_away, metrics }, LedgerThread { thread }))
@@ -149,252 +129,4 @@ impl Ledger {
             tracing::error!(event = "audit.thread_panicked");
         }
     }
-}
-
-struct OwnIds {
-    seed: [u8; 32],
-    next: u64,
-}
-
-impl OwnIds {
-    fn event(&mut self) -> EventId {
-        self.next += 1;
-        let mut random = [0; 10];
-        for (to, from) in random.iter_mut().zip(self.next.to_be_bytes().iter().chain(&self.seed)) {
-            *to = *from;
-        }
-        EventId::new(Clock::wall_ns() / 1_000_000, random)
-    }
-}
-
-struct Writer {
-    book: Book<Store>,
-    head: HeadKeeper,
-    queue: mpsc::Receiver<Order>,
-    group: GroupCommit,
-    /// Where the receipts of the group go.
-    inboxes: HashMap<Ticket, Inbox>,
-    stop: bool,
-    merger: Merger,
-    own: OwnIds,
-    turned_away: Arc<AtomicU64>,
-    metrics: Arc<Metrics>,
-    started: Instant,
-    reopen_at: Instant,
-    reopen_failures: u32,
-    /// How much later than due everything becomes durable.
-    #[cfg(feature = "sabotage")]
-    lag: Duration,
-}
-
-impl Writer {
-    fn run(mut self, in_doubt: &[IntentRow]) {
-        self.begin(in_doubt);
-        loop {
-            // The first time around there is nothing but the start itself: it is on record before anything else is.
-            self.commit();
-            let book = &self.book;
-            self.head.offer(|| book.head_note());
-            if self.stop && self.take_queued() == 0 && self.group.is_empty() {
-                return self.end();
-            }
-            self.collect();
-        }
-    }
-
-    fn begin(&mut self, in_doubt: &[IntentRow]) {
-        let mut reason = format!("weir {}", env!("CARGO_PKG_VERSION"));
-        if !in_doubt.is_empty() {
-            reason = format!("{reason}; requests in doubt: {}", in_doubt.len());
-            tracing::warn!(
-                event = "audit.recovered",
-                intents = in_doubt.len(),
-                hint = "weir ended with these requests open; whether they were stored is unknown"
-            );
-        }
-        let boot = self.own_entry(Kind::Boot, reason);
-        self.book.owe(boot, Vec::new());
-        for intent in in_doubt {
-            self.book.owe(intent.recovered(Clock::wall_ns()), vec![intent.id]);
-        }
-    }
-
-    fn end(mut self) {
-        for entry in self.merger.flush() {
-            self.book.owe(entry, Vec::new());
-        }
-        self.note_turned_away();
-        let shutdown = self.own_entry(Kind::Shutdown, "in order".to_owned());
-        self.book.owe(shutdown, Vec::new());
-        self.reopen_at = Instant::now();
-        self.commit();
-        if self.book.owed() > 0 {
-            tracing::error!(event = "audit.end_unrecorded", entries = self.book.owed());
-        }
-        self.head.finish(self.book.head_note());
-    }
-
-    /// Waits for the first order, takes what is queued, and dwells for what is due.
-    fn collect(&mut self) {
-        if self.group.is_empty() && !self.stop {
-            match self.queue.recv_timeout(self.patience()) {
-                Ok(order) => self.take(order),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => self.stop = true,
-            }
-        }
-        self.take_queued();
-        while !self.stop
-            && let Step::Dwell(wait) = self.group.step(self.started.elapsed())
-        {
-            match self.queue.recv_timeout(wait) {
-                Ok(order) => self.take(order),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
-        }
-        for entry in self.merger.poll(Clock::wall_ns()) {
-            self.book.owe(entry, Vec::new());
-        }
-        self.note_turned_away();
-    }
-
-    /// How long to wait for an order when nothing is queued.
-    fn patience(&self) -> Duration {
-        if self.book.is_down() { self.reopen_at.saturating_duration_since(Instant::now()) } else { HEAD_EVERY }
-    }
-
-    /// Takes what is queued now, and says how many orders that were; not more than a batch of them, so that a flood of refusals, which
-    /// fill no batch, ends too.
-    fn take_queued(&mut self) -> usize {
-        for taken in 0..BATCH_ENTRIES_MAX {
-            if self.group.is_full() {
-                return taken;
-            }
-            let Ok(order) = self.queue.try_recv() else { return taken };
-            self.take(order);
-        }
-        BATCH_ENTRIES_MAX
-    }
-
-    fn take(&mut self, order: Order) {
-        match order {
-            Order::Commit { ticket, commit, inbox } => {
-                self.metrics.audit.queue.dec();
-                self.inboxes.insert(ticket, inbox);
-                self.group.queue(ticket, *commit);
-            }
-            Order::Refusal { entry, resource } => {
-                let now = entry.at;
-                if entry.principal.is_none() {
-                    self.merger.before_login(*entry, now);
-                } else if let Some(entry) = self.merger.after_login(*entry, resource.as_deref().unwrap_or(""), now) {
-                    self.book.owe(entry, Vec::new());
-                }
-            }
-            Order::Owed { entry, closes } => self.book.owe(*entry, closes),
-            Order::Stop => self.stop = true,
-        }
-    }
-
-    /// Commits the group, takes what was queued meanwhile into the next, and tells each connection.
-    fn commit(&mut self) {
-        self.reopen_if_due();
-        let (queued, mut inboxes) = (self.group.take(), std::mem::take(&mut self.inboxes));
-        if queued.is_empty() && self.book.owed() == 0 {
-            return;
-        }
-        #[cfg(feature = "sabotage")]
-        std::thread::sleep(self.lag);
-        let was_up = self.book.head_note().is_some();
-        let began = Instant::now();
-        let Written { receipts, unrecorded, failure } = self.book.commit(queued);
-        let took = began.elapsed();
-        if was_up {
-            self.metrics.audit.commit_seconds.observe(took.as_secs_f64());
-        }
-        self.metrics.audit.commits.inc_by(u64::try_from(receipts.len()).unwrap_or(u64::MAX));
-        self.metrics.audit.unrecorded.inc_by(u64::try_from(unrecorded.len()).unwrap_or(u64::MAX));
-        if let Some(error) = failure {
-            self.metrics.audit.up.set(0);
-            self.metrics.ready.block(Part::Audit, "the audit log cannot be written");
-            self.reopen_at = Instant::now() + REOPEN_PAUSE;
-            tracing::error!(event = "audit.write_failed", error = %error,
-                hint = "writes are refused and reads withheld until the log can be written again");
-        }
-        // What arrived during the commit is nobody's answer to it.
-        self.take_queued();
-        self.group.released(&receipts, took, self.started.elapsed());
-        for receipt in receipts {
-            if let Some(inbox) = inboxes.remove(&receipt.ticket()) {
-                inbox.send(Message::Receipt(receipt));
-            }
-        }
-        for ticket in unrecorded {
-            if let Some(inbox) = inboxes.remove(&ticket) {
-                inbox.send(Message::Unrecorded(ticket));
-            }
-        }
-    }
-
-    /// After a failed write the position is unknown: nothing is numbered before the store was read again.
-    fn reopen_if_due(&mut self) {
-        if !self.book.is_down() || Instant::now() < self.reopen_at {
-            return;
-        }
-        self.head.settle();
-        match self.book.reopen(Clock::wall_ns()) {
-            Look::Up { size, disowned } => {
-                tracing::info!(event = "audit.reopened", size, disowned);
-                self.metrics.audit.up.set(1);
-                self.metrics.ready.clear(Part::Audit);
-                self.reopen_failures = 0;
-                let lost = self.book.take_lost();
-                if lost > 0 {
-                    self.gap(lost, "the log could not be written; what a client waits for is written again");
-                }
-            }
-            Look::Down(error) => {
-                if self.reopen_failures.is_multiple_of(REOPEN_FAILURES_PER_LINE) {
-                    tracing::error!(event = "audit.reopen_failed", error = %error, again_in = ?REOPEN_PAUSE);
-                }
-                self.reopen_failures = self.reopen_failures.saturating_add(1);
-                self.reopen_at = Instant::now() + REOPEN_PAUSE;
-            }
-            Look::Ended(error) => {
-                tracing::error!(event = "audit.damaged", error = %error, hint = "nothing is served until weir is restarted");
-            }
-        }
-    }
-
-    fn note_turned_away(&mut self) {
-        let turned_away = self.turned_away.swap(0, Ordering::Relaxed);
-        if turned_away > 0 {
-            self.gap(turned_away, "more came than the log could take; what a client waits for is written again");
-        }
-    }
-
-    /// Says how many events may be missing in the log, at most.
-    fn gap(&mut self, events: u64, reason: &str) {
-        let mut gap = self.own_entry(Kind::Gap, reason.to_owned());
-        gap.count = events;
-        self.book.owe(gap, Vec::new());
-    }
-
-    fn own_entry(&mut self, kind: Kind, reason: String) -> EntryBody {
-        let mut entry = EntryBody::new(kind, self.own.event(), Clock::wall_ns());
-        entry.principal = Some(PrincipalRef { kind: PrincipalKind::System, id: "weir".to_owned() });
-        entry.decision = Decision::Pass;
-        entry.outcome = Outcome::None;
-        entry.reason = Some(reason);
-        entry
-    }
-}
-
-/// The lag that a negative control asks for.
-#[cfg(feature = "sabotage")]
-fn lag() -> Duration {
-    let asked = std::env::var("WEIR_SABOTAGE_LAG_MS").ok().and_then(|text| text.parse().ok());
-    let lag_ms = asked.unwrap_or(0);
-    tracing::warn!(event = "weir.sabotaged", lag_ms, hint = "a build for negative controls; it must not be shipped");
-    Duration::from_millis(lag_ms)
 }

@@ -1,9 +1,9 @@
 //! Accepts clients: one socket per listener and broker port, and the limits on how many may be there.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -13,7 +13,8 @@ use weir_audit::ConnectionId;
 use weir_session::{Door, DoorAuth, Peer, Start};
 
 use super::connection::{self, Shared, Stopping};
-use super::socket;
+use super::places::{Handshake, Handshakes, Place, Places};
+use super::socket::{self, Socket};
 use crate::config::{Limits, Listener, ListenerAuth, NodeIds};
 
 /// Pause after a failed accept (no file descriptors left, most often): the loop must not spin.
@@ -29,9 +30,8 @@ pub(crate) struct Port {
 pub(crate) struct Gate {
     shared: Arc<Shared>,
     connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
-    per_address: Mutex<HashMap<IpAddr, usize>>,
-    per_address_max: usize,
+    handshakes: Handshakes,
+    per_address: Arc<Places>,
     next_connection: AtomicU64,
     stopping: watch::Receiver<Stopping>,
 }
@@ -89,9 +89,8 @@ impl Gate {
         Self {
             shared,
             connections: Arc::new(Semaphore::new(limits.connections_max)),
-            handshakes: Arc::new(Semaphore::new(limits.handshakes_max)),
-            per_address: Mutex::new(HashMap::new()),
-            per_address_max: limits.connections_per_address_max,
+            handshakes: Handshakes::new(limits.handshakes_max),
+            per_address: Places::new(limits.connections_per_address_max),
             next_connection: AtomicU64::new(1),
             stopping,
         }
@@ -123,14 +122,14 @@ impl Gate {
         let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
             return telemetry.turned_away(&door.listener, peer, "connections_max");
         };
-        let Some(place) = self.place(peer.ip()) else {
+        let Some(place) = self.per_address.take(peer.ip()) else {
             return telemetry.turned_away(&door.listener, peer, "connections_per_address_max");
         };
         let handshake = match &door.auth {
             DoorAuth::Anonymous { .. } => None,
-            DoorAuth::Oauthbearer => match Arc::clone(&self.handshakes).try_acquire_owned() {
-                Ok(permit) => Some(permit),
-                Err(_) => return telemetry.turned_away(&door.listener, peer, "handshakes_max"),
+            DoorAuth::Oauthbearer => match self.handshakes.enter(peer.ip()) {
+                Ok(handshake) => Some(handshake),
+                Err(limit) => return telemetry.turned_away(&door.listener, peer, limit),
             },
         };
         let mut seed = [0; 32];
@@ -149,43 +148,15 @@ impl Gate {
         let (shared, stopping) = (Arc::clone(&self.shared), self.stopping.clone());
         into.spawn(serve(shared, stream, start, (permit, place, handshake), stopping));
     }
-
-    fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let mut counts = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        if *count >= self.per_address_max {
-            return None;
-        }
-        *count += 1;
-        Some(Place { gate: Arc::clone(self), address })
-    }
 }
 
 async fn serve(
     shared: Arc<Shared>,
     stream: TcpStream,
     start: Start,
-    (permit, place, handshake): (OwnedSemaphorePermit, Place, Option<OwnedSemaphorePermit>),
+    (permit, place, handshake): (OwnedSemaphorePermit, Place, Option<Handshake>),
     stopping: watch::Receiver<Stopping>,
 ) {
-    connection::serve(shared, stream, start, handshake, stopping).await;
+    connection::serve(shared, Socket::plain(stream), start, handshake, stopping).await;
     drop((permit, place));
-}
-
-/// One connection's place in the count of its address.
-struct Place {
-    gate: Arc<Gate>,
-    address: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.gate.per_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
 }

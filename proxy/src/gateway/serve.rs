@@ -22,6 +22,7 @@ use super::budget::Budget;
 use super::clock::Clock;
 use super::cluster::Cluster;
 use super::connection::{Shared, Stopping};
+use super::dial::Dialer;
 use super::ledger::{Ledger, LedgerThread};
 use super::listener::{self, Gate, Unbound};
 use super::pool::Pool;
@@ -114,6 +115,7 @@ async fn run(
         ports.extend(listener::bind(listener, &config.upstream.node_ids).await.map_err(bind_error)?);
     }
     let (world, questions) = World::new(context);
+    let dialer = Dialer::new(config.upstream.connect_timeout, None);
     let shared = Arc::new(Shared {
         clock: Clock::start(),
         world: world.clone(),
@@ -122,13 +124,14 @@ async fn run(
         budget: Budget::new(config.limits.memory_max),
         telemetry: Telemetry::new(Arc::clone(&metrics)),
         bootstrap: config.upstream.bootstrap.clone(),
-        connect_timeout: config.upstream.connect_timeout,
+        dialer: dialer.clone(),
     });
     admin::listen(config.admin.metrics, config.upstream.node_ids.clone(), Arc::clone(&metrics), Arc::clone(&shared))
         .await
         .map_err(|source| Unbound { address: config.admin.metrics, what: "`admin.metrics`".to_owned(), source })
         .map_err(bind_error)?;
-    let cluster = Cluster { upstream: config.upstream.clone(), world, questions, metrics: Arc::clone(&metrics) };
+    let cluster =
+        Cluster { upstream: config.upstream.clone(), dialer, world, questions, metrics: Arc::clone(&metrics) };
     tokio::spawn(cluster.run());
     let (stopping, stopped) = watch::channel(Stopping::No);
     let gate = Arc::new(Gate::new(Arc::clone(&shared), &config.limits, stopped));

@@ -89,6 +89,11 @@ impl Weir {
         Client::connect(&self.ports.address(2))
     }
 
+    /// The same, from another address of this machine.
+    pub(crate) fn apps_from(&self, local: &str) -> Client {
+        Client::connect_from(local, &self.ports.address(2))
+    }
+
     /// What it uses now.
     pub(crate) fn usage(&self) -> Usage {
         Usage::of(self.pid).unwrap()

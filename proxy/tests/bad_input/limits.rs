@@ -56,6 +56,22 @@ fn so_many_may_be_on_their_way_in() {
     weir.lives();
 }
 
+/// An address that takes all the places it can get, again and again, leaves some to others.
+#[test]
+fn one_address_has_a_share_of_those_on_their_way_in() {
+    let weir = Weir::start(|yaml| yaml.section("limits", "handshakes_max: 8"));
+    let serves = |client: &mut Client| client.call(API_VERSIONS, 0, &[]).is_some();
+    let mut greedy = (0..4).map(|_| weir.apps()).collect::<Vec<_>>();
+    assert!(greedy.iter_mut().all(serves));
+    let mut fifth = weir.apps();
+    fifth.is_closed();
+    let line = weir.logs(&[("event", "connection.refused"), ("peer", &fifth.peer())]);
+    assert_eq!(line["limit"], "handshakes_per_address");
+    let mut other = weir.apps_from("127.0.0.2");
+    assert!(serves(&mut other) && greedy.iter_mut().all(serves));
+    weir.lives();
+}
+
 /// What is beyond the limit waits unread; it is neither lost nor taken for a frame that does not arrive.
 #[test]
 fn requests_beyond_those_in_flight_wait_for_their_turn() {

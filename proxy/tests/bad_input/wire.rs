@@ -1,7 +1,7 @@
 //! A Kafka client of a few lines, with which anything can be said: frames are written by hand, so that they can be wrong.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long weir may take to answer or to close, on a busy machine.
@@ -95,7 +95,19 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn connect(address: &str) -> Self {
         let address: SocketAddr = address.parse().unwrap();
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE).unwrap())
+    }
+
+    /// Connects from that address.
+    pub(crate) fn connect_from(local: &str, address: &str) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let local: IpAddr = local.parse().unwrap();
+        socket.bind(&SocketAddr::new(local, 0).into()).unwrap();
+        socket.connect_timeout(&address.parse::<SocketAddr>().unwrap().into(), PATIENCE).unwrap();
+        Self::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();

@@ -142,7 +142,7 @@ fn a_broker_that_is_down_at_the_start_is_waited_for() {
     let unreachable = stage.lines("cluster.unreachable");
     assert_eq!(unreachable.len(), 1, "the same trouble is reported once: {unreachable:?}");
     assert_eq!(unreachable[0]["broker"], kafka.bootstrap());
-    assert!(unreachable[0]["error"].as_str().unwrap().starts_with("cannot connect: "), "{}", unreachable[0]);
+    assert!(unreachable[0]["error"].as_str().unwrap().starts_with("cannot reach 127.0.0.1:"), "{}", unreachable[0]);
     assert!(unreachable[0]["hint"].as_str().unwrap().contains("upstream.bootstrap"), "{}", unreachable[0]);
 
     start_again(&mut kafka);

@@ -10,6 +10,7 @@ use super::{
 use crate::cbor::{CborError, Decoder};
 use crate::hash::Hash;
 use crate::ids::{ChainId, EventId, IntentId, SessionId};
+use crate::prune::Prune;
 
 impl Entry {
     /// Reads a stored entry.
@@ -72,6 +73,7 @@ struct Fields {
     policy_digest: Option<[u8; 32]>,
     count: Option<u64>,
     split: Option<Split>,
+    prune: Option<Box<Prune>>,
 }
 
 impl Fields {
@@ -118,14 +120,19 @@ impl Fields {
                 value.array_of(2)?;
                 self.split = Some(Split { part: value.number()?, of: value.number()? });
             }
+            key::PRUNE => self.prune = Some(Box::new(Prune::decode(value)?)),
             _ => return Ok(None),
         }
         Ok(Some(()))
     }
 
     fn body(self, at: u64) -> Result<EntryBody, EntryError> {
+        let kind = required(self.kind, key::KIND)?;
+        if (kind == Kind::Prune) != self.prune.is_some() {
+            return Err(EntryError::Cbor(CborError::Missing { key: u64::from(key::PRUNE) }));
+        }
         Ok(EntryBody {
-            kind: required(self.kind, key::KIND)?,
+            kind,
             event_id: EventId(required(self.event_id, key::EVENT)?),
             at,
             intent_at: self.intent_at,
@@ -140,6 +147,7 @@ impl Fields {
             parts: self.parts,
             policy_digest: self.policy_digest,
             count: self.count.unwrap_or(1),
+            prune: self.prune,
         })
     }
 }

@@ -28,6 +28,9 @@ impl Entry {
                 split.unsigned(u64::from(part));
                 split.unsigned(u64::from(of));
             }
+            if let Some(prune) = &self.body.prune {
+                prune.encode(map.field(key::PRUNE));
+            }
         });
         encoder.into_bytes()
     }
@@ -200,7 +203,8 @@ macro_rules! codes {
 codes! {
     Kind {
         Boot = 0 "boot", Shutdown = 1 "shutdown", AuthOk = 2 "auth_ok", AuthFail = 3 "auth_fail", Produce = 4 "produce",
-        Fetch = 5 "fetch", Block = 6 "block", Recovered = 7 "recovered", Gap = 8 "gap",
+        Fetch = 5 "fetch", Block = 6 "block", Recovered = 7 "recovered", Gap = 8 "gap", Prune = 9 "prune", Degraded = 10 "degraded",
+        Resumed = 11 "resumed", Heartbeat = 12 "heartbeat", KeyChange = 13 "key_change", AcceptLoss = 14 "accept_loss",
     }
     Decision { Pass = 0 "passed", Mask = 1 "masked", Refuse = 2 "refused", Withhold = 3 "withheld", Unknown = 4 "unknown" }
     PrincipalKind { Anonymous = 0 "anonymous", Oauthbearer = 1 "oauthbearer", System = 2 "system" }
@@ -232,4 +236,5 @@ pub(super) mod key {
     pub(in crate::entry) const POLICY_DIGEST: u8 = 18;
     pub(in crate::entry) const COUNT: u8 = 19;
     pub(in crate::entry) const SPLIT: u8 = 20;
+    pub(in crate::entry) const PRUNE: u8 = 21;
 }

@@ -24,6 +24,8 @@ pub enum Class {
     Head,
     /// The rows fit each other, and not what the head file says of them.
     Fork,
+    /// Entries are gone and no prune entry vouches for that, or another cut than the one that is there.
+    Prune,
     /// The storage could not read on.
     Unreadable,
 }
@@ -57,6 +59,8 @@ pub enum Verdict {
 pub struct Report {
     /// Rows read.
     pub rows: u64,
+    /// The first place: 0, or where the last prune entry says that the log begins.
+    pub first: u64,
     /// Places passed: one more than the highest sequence number.
     pub size: u64,
     /// What is wrong, in order.
@@ -76,7 +80,7 @@ pub struct Report {
 impl Report {
     pub(super) fn new(
         rows: u64,
-        size: u64,
+        (first, size): (u64, u64),
         mut findings: Vec<Finding>,
         left_out: u64,
         newer: Option<u64>,
@@ -84,7 +88,7 @@ impl Report {
         root: Hash,
     ) -> Self {
         findings.sort_by_key(|finding| (finding.first, finding.last, finding.class));
-        let mut report = Self { rows, size, findings, left_out, good: Vec::new(), newer, has_note, root };
+        let mut report = Self { rows, first, size, findings, left_out, good: Vec::new(), newer, has_note, root };
         report.good = report.good_ranges();
         report
     }
@@ -103,7 +107,7 @@ impl Report {
 
     fn good_ranges(&self) -> Vec<(u64, u64)> {
         let mut good = Vec::new();
-        let mut from = 0;
+        let mut from = self.first;
         for finding in self.findings.iter().filter(|finding| finding.class != Class::Head) {
             if finding.first > from {
                 good.push((from, finding.first - 1));
@@ -130,6 +134,7 @@ impl Class {
             Self::Extra => "EXTRA",
             Self::Head => "HEAD",
             Self::Fork => "FORK",
+            Self::Prune => "PRUNE",
             Self::Unreadable => "UNREADABLE",
         }
     }

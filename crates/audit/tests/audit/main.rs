@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod cbor;
+mod checkpoint;
 mod commit;
 mod common;
+mod prune;
 mod tamper;
 mod vectors;

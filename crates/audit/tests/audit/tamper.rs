@@ -19,7 +19,7 @@ fn log() -> Log {
     log_of(&mut committer, 45..50);
     let state = committer.state().clone();
     let rows = committer.sink_mut().entries().iter().map(|sealed| (sealed.entry.seq, sealed.bytes.clone())).collect();
-    Log { rows, expected: Expected { chain: state.chain, head: Some(state), note: Some(note) } }
+    Log { rows, expected: Expected { chain: state.chain, head: Some(state), note: Some(note), cut: None } }
 }
 
 fn run(expected: &Expected, rows: &Rows) -> Report {
@@ -219,7 +219,7 @@ fn nothing_to_verify_is_inconclusive() {
     let state = ChainState::new(chain);
     let note = Some(state.head.note(chain));
     for (head, note) in [(None, None), (Some(state.clone()), None), (Some(state), note)] {
-        let report = run(&Expected { chain, head, note }, &Vec::new());
+        let report = run(&Expected { chain, head, note, cut: None }, &Vec::new());
         assert_eq!(report.verdict(), Verdict::Inconclusive, "{:?}", report.findings);
     }
     let Log { rows: _, expected } = log();

@@ -336,7 +336,7 @@ impl Stage {
         assert!(open.is_empty() || leaves_intents, "intents stay open: {open:?}");
         let state = self.committer.as_ref().unwrap().state().clone();
         let entries = self.sink().entries().to_vec();
-        let expected = Expected { chain: CHAIN, head: Some(state), note: None };
+        let expected = Expected { chain: CHAIN, head: Some(state), note: None, cut: None };
         let report = verify(expected, entries.iter().map(|sealed| (sealed.entry.seq, sealed.bytes.as_slice())));
         assert_eq!(report.findings, []);
         self.outcome.log = entries.into_iter().map(|sealed| sealed.entry.body).collect();

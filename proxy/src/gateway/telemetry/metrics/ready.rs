@@ -16,17 +16,23 @@ pub(crate) enum Part {
     Audit,
     /// The cluster.
     Cluster,
+    /// The keys that tokens are checked with.
+    Keys,
+    /// The file system of `data_dir`.
+    Disk,
 }
 
 impl Part {
     /// All of them, in the order in which `/readyz` shows them.
-    const ALL: [Self; 3] = [Self::Process, Self::Audit, Self::Cluster];
+    const ALL: [Self; 5] = [Self::Process, Self::Audit, Self::Cluster, Self::Keys, Self::Disk];
 
     fn name(self) -> &'static str {
         match self {
             Self::Process => "process",
             Self::Audit => "audit",
             Self::Cluster => "cluster",
+            Self::Keys => "keys",
+            Self::Disk => "disk",
         }
     }
 }

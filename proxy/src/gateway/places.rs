@@ -1,0 +1,153 @@
+//! Places for clients: how many one address may take of what is there for all.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The part of `limits.handshakes_max` that one address may take, as a divisor: three others at least find a place beside one that
+/// takes all it can, again and again.
+const HANDSHAKES_SHARE: usize = 4;
+
+/// Handshakes that one address may always have open: with a small `handshakes_max` a share of it would let nobody's clients start
+/// together.
+const HANDSHAKES_PER_ADDRESS_MIN: usize = 4;
+
+/// Leading bits of an IPv6 address that are one customer's: whoever has one address there has all of them.
+const IPV6_SITE_BITS: u32 = 64;
+
+/// Counts what each address has taken.
+#[derive(Debug)]
+pub(crate) struct Places {
+    max: usize,
+    taken: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One place of an address, given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+}
+
+impl Places {
+    /// At most `max` for each address.
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, taken: Mutex::default() })
+    }
+
+    /// A place, if the address has one left.
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(address).or_default();
+        if *count >= self.max {
+            return None;
+        }
+        *count += 1;
+        Some(Place { places: Arc::clone(self), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Clients on their way in: `limits.handshakes_max` of them, of which each address has a share.
+#[derive(Debug)]
+pub(crate) struct Handshakes {
+    all: Arc<Semaphore>,
+    places: Arc<Places>,
+}
+
+/// A client on its way in; dropped once it is logged in.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    _permit: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+impl Handshakes {
+    pub(crate) fn new(max: usize) -> Self {
+        let share = (max / HANDSHAKES_SHARE).max(HANDSHAKES_PER_ADDRESS_MIN).min(max);
+        Self { all: Arc::new(Semaphore::new(max)), places: Places::new(share) }
+    }
+
+    /// Lets a client try.
+    ///
+    /// # Errors
+    ///
+    /// The name of the limit that it ran into.
+    pub(crate) fn enter(&self, address: IpAddr) -> Result<Handshake, &'static str> {
+        let permit = Arc::clone(&self.all).try_acquire_owned().map_err(|_| "handshakes_max")?;
+        let place = self.places.take(site(address)).ok_or("handshakes_per_address")?;
+        Ok(Handshake { _permit: permit, _place: place })
+    }
+}
+
+/// Who stands behind an address: the address itself, of IPv6 its network. IPv4 in the clothes of IPv6 is IPv4.
+pub(crate) fn site(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (128 - IPV6_SITE_BITS))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    /// How many handshakes one address gets of `max`, and how many all get together.
+    fn taken(max: usize) -> (usize, usize) {
+        let handshakes = Handshakes::new(max);
+        let alone = std::iter::from_fn(|| handshakes.enter(address("10.0.0.1")).ok()).take(max + 1).collect::<Vec<_>>();
+        let others =
+            (2..255).filter_map(|last| handshakes.enter(address(&format!("10.0.0.{last}"))).ok()).collect::<Vec<_>>();
+        (alone.len(), alone.len() + others.len())
+    }
+
+    #[test]
+    fn one_address_has_a_share_of_the_handshakes() {
+        assert_eq!(taken(64), (16, 64));
+        assert_eq!(taken(63), (15, 63));
+        assert_eq!(taken(16), (4, 16));
+        assert_eq!(taken(8), (4, 8), "a small limit is not cut to nothing");
+        assert_eq!(taken(2), (2, 2));
+    }
+
+    #[test]
+    fn a_handshake_that_ended_gives_its_place_back() {
+        let handshakes = Handshakes::new(8);
+        let mut open = (0..4).map(|_| handshakes.enter(address("10.0.0.1")).expect("a place")).collect::<Vec<_>>();
+        assert_eq!(handshakes.enter(address("10.0.0.1")).err(), Some("handshakes_per_address"));
+        assert!(handshakes.enter(address("10.0.0.2")).is_ok());
+        open.pop();
+        open.push(handshakes.enter(address("10.0.0.1")).expect("the place of the one that ended"));
+        let _others = (0..4).map(|_| handshakes.enter(address("10.0.0.2")).expect("a place")).collect::<Vec<_>>();
+        assert_eq!(handshakes.enter(address("10.0.0.3")).err(), Some("handshakes_max"));
+        drop(open);
+        assert!(handshakes.enter(address("10.0.0.3")).is_ok());
+        assert_eq!(handshakes.places.taken.lock().expect("a lock").len(), 1, "who has nothing is not kept");
+    }
+
+    #[test]
+    fn ipv6_is_counted_by_network() {
+        assert_eq!(site(address("2001:db8:1:2:3:4:5:6")), address("2001:db8:1:2::"));
+        assert_eq!(site(address("::ffff:10.0.0.1")), address("10.0.0.1"));
+        assert_eq!(site(address("10.0.0.1")), address("10.0.0.1"));
+    }
+}
