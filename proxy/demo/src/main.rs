@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod client;
+mod compare;
 mod error;
 mod screen;
 mod stage;
@@ -12,11 +13,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use serde_json::Value;
 use weir_testkit::Finished;
 
 use crate::client::Delivery;
+use crate::compare::compare;
 use crate::error::DemoError;
-use crate::screen::{Screen, compare};
+use crate::screen::{Note, Screen};
 use crate::stage::{Stage, TOPIC, Tampering};
 
 /// Shows weir at work in front of an embedded broker. Every line is read back from the broker, a consumer or the log.
@@ -52,7 +55,7 @@ impl Policy {
     fn name(self) -> &'static str {
         match self {
             Self::Payments => "policies/payments.yaml",
-            Self::None => "none (its access, and not one rule)",
+            Self::None => "access, and not one rule",
         }
     }
 }
@@ -85,9 +88,8 @@ fn run(arguments: &Arguments) -> Result<(), DemoError> {
 }
 
 fn show(stage: &Stage, arguments: &Arguments, started: Instant) -> Result<(), DemoError> {
-    let mut screen = Screen::default();
-    let (broker, front, policy) = (stage.broker(), stage.bootstrap(), arguments.policy.name());
-    screen.line(&format!("weir demo    broker {broker} (embedded) · weir {front} in front of it · policy {policy}"))?;
+    let mut screen = Screen::new();
+    screen.line(&format!("weir demo    one embedded broker · weir in front of it · {}", arguments.policy.name()))?;
     screen.line("")?;
     one_order(stage, &mut screen)?;
     one_card_code(stage, &mut screen)?;
@@ -96,61 +98,74 @@ fn show(stage: &Stage, arguments: &Arguments, started: Instant) -> Result<(), De
     screen.line("")?;
     let (ready, whole) = (stage.ready_after().as_millis(), started.elapsed().as_secs_f32());
     screen.line(&format!("weir was ready after {ready} ms; the whole demonstration took {whole:.1} s"))?;
-    if arguments.keep { keep(stage, &screen) } else { Ok(()) }
+    if arguments.keep { keep(stage, &screen) } else { screen.line("try it with your own client:  ./justw demo --keep") }
 }
 
 /// An order is sent, stored and received by two groups.
 fn one_order(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
-    screen.step("checkout sends", ORDER, "")?;
+    screen.step("checkout sends", ORDER, &Note::None)?;
     let offset = match client::send(&stage.door("checkout")?, TOPIC, ORDER)? {
         Delivery::Stored { offset } => offset,
-        Delivery::Refused { error } => return screen.more("", &format!("refused: {error}"), ""),
+        Delivery::Refused { error } => return screen.more("the client was told", &error, &refused()),
     };
     let stored = client::receive(&stage.back_door(), "demo-broker", TOPIC, offset)?;
-    screen.more("the broker stored", &stored, &compare(ORDER, &stored))?;
+    screen.read_back("the broker stored", ORDER, &stored, &changes(ORDER, &stored))?;
     for (at, group) in ["analytics", "fraud-desk"].into_iter().enumerate() {
         let received = client::receive(&stage.door(group)?, &format!("{group}-demo"), TOPIC, offset)?;
-        let (label, note) = (format!("{group} receives"), compare(ORDER, &received));
-        if at == 0 { screen.step(&label, &received, &note)? } else { screen.more(&label, &received, &note)? }
+        let (label, note) = (format!("{group} receives"), changes(ORDER, &received));
+        if at == 0 {
+            screen.step_read_back(&label, ORDER, &received, &note)?;
+        } else {
+            screen.read_back(&label, ORDER, &received, &note)?;
+        }
     }
     Ok(())
 }
 
 /// An order that must not be stored at all.
 fn one_card_code(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
-    screen.step("checkout sends", CARD_CODE, "")?;
+    screen.step("checkout sends", CARD_CODE, &Note::None)?;
     match client::send(&stage.door("checkout")?, TOPIC, CARD_CODE)? {
-        Delivery::Refused { error } => screen.more("the client was told", &error, "refused")?,
+        Delivery::Refused { error } => {
+            screen.more("the client was told", &error, &refused())?;
+            let entry = stage.entry("block")?;
+            let rule = entry.pointer("/rules/0/rule").and_then(Value::as_str).unwrap_or("-");
+            screen.more("the log says", &format!("rule `{rule}`, event {}", event(&entry)), &Note::None)?;
+        }
         Delivery::Stored { offset } => {
             let stored = client::receive(&stage.back_door(), "demo-broker", TOPIC, offset)?;
-            screen.more("the broker stored", &stored, &compare(CARD_CODE, &stored))?;
+            screen.read_back("the broker stored", CARD_CODE, &stored, &changes(CARD_CODE, &stored))?;
         }
     }
     let count = client::count(&stage.back_door(), TOPIC)?;
-    screen.more("the broker holds", &format!("{count} record{}", if count == 1 { "" } else { "s" }), "")
+    let records = format!("{count} record{}", if count == 1 { "" } else { "s" });
+    screen.more("the broker holds", &records, &Note::None)
 }
 
 fn one_expired_token(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
     let door = stage.expired_door("checkout", Duration::from_secs(180))?;
-    screen.step("checkout logs in", "with a token that expired 3 minutes ago", "")?;
+    screen.step("checkout logs in", "with a token that expired 3 minutes ago", &Note::None)?;
     match client::refusal(&door, TOPIC)? {
-        Some(error) => screen.more("the client was told", &error, "refused"),
-        None => screen.more("the client", "is logged in", ""),
+        Some(error) => {
+            screen.more("the client was told", &error, &refused())?;
+            let entry = stage.entry("auth_fail")?;
+            let reason = entry.get("reason").and_then(Value::as_str).unwrap_or("-");
+            screen.more("the log says", &format!("{reason}, event {}", event(&entry)), &Note::None)
+        }
+        None => screen.more("the client", "is logged in", &Note::None),
     }
 }
 
 /// The log answers, proves itself, and does not prove a copy that was tampered with.
 fn the_log(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
-    // Failed logins are merged for a second, and the head file follows each second.
-    let queried = stage.verb_until(&["audit", "query"], |answer| answer.contains("auth_fail"))?;
-    screen.step("weir audit query", "", "")?;
+    let queried = stage.verb(&["audit", "query", "--topic", TOPIC])?;
+    screen.step(&format!("weir audit query --topic {TOPIC}"), "", &Note::None)?;
     screen.output(&queried.stdout)?;
+    // The head file follows each second.
     let verified = stage.verb_until(&["audit", "verify"], |answer| !answer.contains("not in the head file"))?;
     screen.step("weir audit verify", "", &exit_code(&verified))?;
     screen.output(&verified.stdout)?;
-    for (label, tampering) in
-        [("a bit flipped in a copy", Tampering::FlipBit), ("a copy cut short", Tampering::CutShort)]
-    {
+    for (label, tampering) in [("one bit flipped", Tampering::FlipBit), ("a copy cut short", Tampering::CutShort)] {
         let checked = stage.verify_tampered_copy(tampering)?;
         let said = [checked.stdout.as_str(), checked.stderr.as_str()].concat();
         screen.more(label, said.lines().next().unwrap_or_default(), &exit_code(&checked))?;
@@ -158,8 +173,22 @@ fn the_log(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
     Ok(())
 }
 
-fn exit_code(finished: &Finished) -> String {
-    finished.status.code().map_or_else(|| finished.status.to_string(), |code| format!("exit {code}"))
+fn changes(sent: &str, read: &str) -> Note {
+    let said = compare(sent, read);
+    if sent == read { Note::Plain(said) } else { Note::Good(said) }
+}
+
+fn refused() -> Note {
+    Note::Stopped("refused".to_owned())
+}
+
+fn event(entry: &Value) -> &str {
+    entry.get("event").and_then(Value::as_str).unwrap_or("-")
+}
+
+fn exit_code(finished: &Finished) -> Note {
+    let code = finished.status.code().map_or_else(|| finished.status.to_string(), |code| format!("exit {code}"));
+    if finished.status.success() { Note::Good(code) } else { Note::Stopped(code) }
 }
 
 /// Leaves everything up until Enter.
@@ -186,7 +215,7 @@ const RULES: &str = "\nrules:\n";
 /// A well-known test number of a card network, and an address that cannot exist.
 const ORDER: &str = r#"{"order":17,"card":{"number":"4111111111111111"},"email":"ada@example.com"}"#;
 
-const CARD_CODE: &str = r#"{"order":18,"card":{"number":"4111111111111111","cvv":"737"},"email":"ada@example.com"}"#;
+const CARD_CODE: &str = r#"{"order":18,"card":{"number":"4111111111111111","cvv":"737"}}"#;
 
 #[cfg(test)]
 mod tests {

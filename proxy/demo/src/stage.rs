@@ -7,6 +7,7 @@ use std::{fs, io, thread};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::RDKafkaApiKey;
+use serde_json::Value;
 use weir_testkit::{
     Finished, KeyKind, Listener, PortBlock, Ready, TokenIssuer, WeirOptions, WeirProcess, WeirYaml, WorkDir,
 };
@@ -54,11 +55,6 @@ impl Stage {
         Ok(Self { weir, config, bootstrap, visitors, metrics, issuer, broker, _ports: ports, folder })
     }
 
-    /// The address that clients are given.
-    pub(crate) fn bootstrap(&self) -> &str {
-        &self.bootstrap
-    }
-
     /// The address for clients without a token, which are in the group analytics; only when it was asked for.
     pub(crate) fn visitors(&self) -> Option<&str> {
         self.visitors.as_deref()
@@ -94,6 +90,21 @@ impl Stage {
     pub(crate) fn expired_door(&self, name: &str, ago: Duration) -> Result<Door, DemoError> {
         let token = self.issuer.token(name).groups(&[name]).expired(ago).sign()?;
         Ok(Door { bootstrap: self.bootstrap.clone(), token: Some(token) })
+    }
+
+    /// The last entry of a kind, as `weir audit query` gives it. Failed logins are merged for a second before there is one.
+    pub(crate) fn entry(&self, kind: &str) -> Result<Value, DemoError> {
+        let last = |answer: &str| {
+            let entries = answer.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            entries.filter(|entry| entry.get("kind").and_then(Value::as_str) == Some(kind)).next_back()
+        };
+        let found = self.verb_until(&["audit", "query", "--output", "ndjson"], |answer| last(answer).is_some())?.stdout;
+        Ok(last(&found).unwrap_or(Value::Null))
+    }
+
+    /// Runs another verb of the same weir beside the one that serves.
+    pub(crate) fn verb(&self, words: &[&str]) -> Result<Finished, DemoError> {
+        self.verb_until(words, |_| true)
     }
 
     /// Runs another verb of the same weir beside the one that serves, again until its output is as expected or the time is over.
