@@ -31,6 +31,14 @@ pub enum AuthnError {
     /// `kid` names no key of the issuer.
     #[error("the token is signed with a key that its issuer does not publish")]
     UnknownKey,
+    /// The keys of the issuer are fetched, and none could be had so far.
+    #[error("the keys of the token's issuer could not be fetched yet; try again in a while")]
+    NoKeys,
+    /// A key that is not known, and the issuer does not answer to be asked for it.
+    #[error(
+        "the token is signed with a key that is not known here, and its issuer cannot be asked now; try again in a while"
+    )]
+    KeysUnavailable,
     /// No `kid`, and not exactly one key fits the algorithm.
     #[error("the token does not say which of its issuer's keys signed it")]
     KeyNotNamed,
@@ -92,6 +100,8 @@ impl AuthnError {
             Self::WrongIssuer => "token_wrong_issuer",
             Self::AlgorithmNotAllowed => "token_algorithm_not_allowed",
             Self::UnknownKey => "token_unknown_key",
+            Self::NoKeys => "issuer_keys_missing",
+            Self::KeysUnavailable => "issuer_keys_unavailable",
             Self::KeyNotNamed => "token_key_not_named",
             Self::BadSignature => "token_bad_signature",
             Self::MissingClaim(_) => "token_missing_claim",

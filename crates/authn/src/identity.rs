@@ -7,6 +7,7 @@
 //!
 //! Nothing of the claims but `iss` is used before the signature holds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -36,13 +37,39 @@ pub struct IssuerConfig {
     /// Path of the claim with the groups; `groups` by default.
     pub groups_path: String,
     /// The issuer's keys.
-    pub jwks: Jwks,
+    pub keys: IssuerKeys,
+}
+
+/// The keys of an issuer, and whether there may be fresher ones.
+#[derive(Debug, Clone)]
+pub enum IssuerKeys {
+    /// Given once, as by a file.
+    Given(Jwks),
+    /// Fetched from the issuer by whoever holds the [`Identity`], who puts fresh ones in with [`Identity::with_keys`]. `None` until the
+    /// first came.
+    Fetched(Option<Jwks>),
+}
+
+impl From<Jwks> for IssuerKeys {
+    /// Keys that stay as they are.
+    fn from(jwks: Jwks) -> Self {
+        Self::Given(jwks)
+    }
+}
+
+impl IssuerKeys {
+    fn current(&self) -> Option<&Jwks> {
+        match self {
+            Self::Given(jwks) => Some(jwks),
+            Self::Fetched(jwks) => jwks.as_ref(),
+        }
+    }
 }
 
 /// The configured issuers and how tokens are judged. Immutable; a fresh key set makes a fresh `Identity`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Identity {
-    issuers: Vec<Issuer>,
+    issuers: Vec<Arc<Issuer>>,
     clock_skew: Duration,
     session_max: Duration,
 }
@@ -58,14 +85,29 @@ impl Identity {
         if session_max.is_zero() {
             return Err(IdentityError::SessionMaxZero);
         }
-        let mut checked: Vec<Issuer> = Vec::with_capacity(issuers.len());
+        let mut checked: Vec<Arc<Issuer>> = Vec::with_capacity(issuers.len());
         for config in issuers {
             if checked.iter().any(|other| other.config.issuer == config.issuer) {
                 return Err(IdentityError::DuplicateIssuer { issuer: config.issuer });
             }
-            checked.push(Issuer::new(config)?);
+            checked.push(Arc::new(Issuer::new(config)?));
         }
         Ok(Self { issuers: checked, clock_skew, session_max })
+    }
+
+    /// The same issuers, one of them with a fresh key set.
+    ///
+    /// # Errors
+    ///
+    /// `IdentityError` when the issuer is not one of those whose keys are fetched, or no key of the set fits its algorithms: the keys from
+    /// before are then the better ones.
+    pub fn with_keys(&self, issuer: &str, jwks: Jwks) -> Result<Self, IdentityError> {
+        let mut fresh = self.clone();
+        let slot = fresh.issuers.iter_mut().find(|slot| slot.config.issuer == issuer && slot.fetches());
+        let slot = slot.ok_or_else(|| IdentityError::NotFetched { issuer: issuer.to_owned() })?;
+        let config = IssuerConfig { keys: IssuerKeys::Fetched(Some(jwks)), ..slot.config.clone() };
+        *slot = Arc::new(Issuer::new(config)?);
+        Ok(fresh)
     }
 
     /// Checks the token of a client initial response. `now_unix` is the time since 1970-01-01 UTC.
@@ -74,13 +116,42 @@ impl Identity {
     ///
     /// `AuthnError` says why the token is refused, and holds nothing of it.
     pub fn verify(&self, initial: &ClientInitial, now_unix: Duration) -> Result<Authenticated, AuthnError> {
-        let token = Parts::split(initial.token.expose())?;
-        let (issuer, claims) = self.verify_signature(&token)?;
-        let exp = self.check_times(&claims, now_unix)?;
-        claims::check_audience(&claims, &issuer.config.audience)?;
+        match self.judge(initial, now_unix) {
+            Verdict::Accept(authenticated) => Ok(authenticated),
+            Verdict::Refuse(error) | Verdict::FetchKeys { otherwise: error, .. } => Err(error),
+        }
+    }
+
+    /// [`Identity::verify`] for who can fetch keys: says when fresh ones could change the answer.
+    pub fn judge(&self, initial: &ClientInitial, now_unix: Duration) -> Verdict {
+        let token = match Parts::split(initial.token.expose()) {
+            Ok(token) => token,
+            Err(error) => return Verdict::Refuse(error),
+        };
+        match self.verify_signature(&token) {
+            Ok((issuer, claims)) => match self.verify_claims(issuer, &claims, initial, now_unix) {
+                Ok(authenticated) => Verdict::Accept(authenticated),
+                Err(error) => Verdict::Refuse(error),
+            },
+            Err((Some(issuer), otherwise)) if issuer.fetches() && is_about_keys(&otherwise) => {
+                Verdict::FetchKeys { issuer: issuer.config.issuer.clone(), otherwise }
+            }
+            Err((_, error)) => Verdict::Refuse(error),
+        }
+    }
+
+    fn verify_claims(
+        &self,
+        issuer: &Issuer,
+        claims: &Map<String, Value>,
+        initial: &ClientInitial,
+        now_unix: Duration,
+    ) -> Result<Authenticated, AuthnError> {
+        let exp = self.check_times(claims, now_unix)?;
+        claims::check_audience(claims, &issuer.config.audience)?;
         let principal = Principal {
-            id: claims::principal(&claims, &issuer.principal_path)?,
-            groups: claims::groups(&claims, &issuer.groups_path)?,
+            id: claims::principal(claims, &issuer.principal_path)?,
+            groups: claims::groups(claims, &issuer.groups_path)?,
             mechanism: Mechanism::Oauthbearer,
             issuer: Some(issuer.config.issuer.clone()),
         };
@@ -98,23 +169,24 @@ impl Identity {
         token_end.min(now.saturating_add(self.session_max)).max(now.saturating_add(Duration::from_millis(1)))
     }
 
-    fn verify_signature(&self, token: &Parts<'_>) -> Result<(&Issuer, Map<String, Value>), AuthnError> {
-        let header = Header::parse(token.header)?;
-        let claims = read_object(token.claims)?;
+    /// The issuer and the claims of a token whose signature holds; otherwise why not, and the issuer as far as it is known.
+    fn verify_signature(
+        &self,
+        token: &Parts<'_>,
+    ) -> Result<(&Issuer, Map<String, Value>), (Option<&Issuer>, AuthnError)> {
+        let unknown = |error| (None, error);
+        let header = Header::parse(token.header).map_err(unknown)?;
+        let claims = read_object(token.claims).map_err(unknown)?;
         let iss = match claims.get("iss") {
-            None => return Err(AuthnError::MissingClaim("iss")),
+            None => return Err(unknown(AuthnError::MissingClaim("iss"))),
             Some(Value::String(iss)) => iss,
-            Some(_) => return Err(AuthnError::InvalidClaim("iss")),
+            Some(_) => return Err(unknown(AuthnError::InvalidClaim("iss"))),
         };
-        let issuer = self.issuers.iter().find(|issuer| issuer.config.issuer == *iss).ok_or(AuthnError::WrongIssuer)?;
-        let algorithm = Algorithm::from_name(&header.alg)
-            .filter(|algorithm| issuer.config.algorithms.contains(algorithm))
-            .ok_or(AuthnError::AlgorithmNotAllowed)?;
-        let key = issuer.find_key(header.kid.as_deref(), algorithm)?;
-        let signed = token.signed.as_bytes();
-        match jsonwebtoken::crypto::verify(token.signature, signed, key.verifier(), algorithm.for_verifier()) {
-            Ok(true) => Ok((issuer, claims)),
-            Ok(false) | Err(_) => Err(AuthnError::BadSignature),
+        let issuer = self.issuers.iter().find(|issuer| issuer.config.issuer == *iss);
+        let issuer = issuer.ok_or(unknown(AuthnError::WrongIssuer))?.as_ref();
+        match issuer.verify_signature(&header, token) {
+            Ok(()) => Ok((issuer, claims)),
+            Err(error) => Err((Some(issuer), error)),
         }
     }
 
@@ -130,6 +202,28 @@ impl Identity {
         }
         Ok(exp)
     }
+}
+
+/// Whether an issuer's fresh keys could change the refusal. A signature that does not hold is among them: some issuers make a new key
+/// under the old name.
+fn is_about_keys(error: &AuthnError) -> bool {
+    matches!(error, AuthnError::UnknownKey | AuthnError::NoKeys | AuthnError::BadSignature)
+}
+
+/// What is to be done with a token.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It holds.
+    Accept(Authenticated),
+    /// It does not, whatever keys its issuer has.
+    Refuse(AuthnError),
+    /// With the keys that are there it does not: first fetch those of its issuer.
+    FetchKeys {
+        /// The issuer, in the configuration's words.
+        issuer: String,
+        /// Why it is refused when there are no fresher keys.
+        otherwise: AuthnError,
+    },
 }
 
 /// A client whose credentials hold.
@@ -171,6 +265,12 @@ pub enum IdentityError {
         /// The issuer's name.
         issuer: String,
     },
+    /// Keys came for an issuer that has none to come.
+    #[error("the keys of issuer `{issuer}` are not fetched")]
+    NotFetched {
+        /// The issuer's name.
+        issuer: String,
+    },
     /// A path into the claims that is none.
     #[error("`{path}` is not a path into the claims: names with dots between them, `\\.` for a dot inside a name")]
     PathInvalid {
@@ -201,7 +301,8 @@ impl Issuer {
         if config.algorithms.is_empty() {
             return Err(IdentityError::NoAlgorithms { issuer: issuer() });
         }
-        if !config.algorithms.iter().any(|algorithm| config.jwks.fitting(*algorithm).next().is_some()) {
+        let fits = |jwks: &Jwks| config.algorithms.iter().any(|algorithm| jwks.fitting(*algorithm).next().is_some());
+        if config.keys.current().is_some_and(|jwks| !fits(jwks)) {
             return Err(IdentityError::NoKeyFits { issuer: issuer() });
         }
         let path =
@@ -209,19 +310,37 @@ impl Issuer {
         Ok(Self { principal_path: path(&config.principal_path)?, groups_path: path(&config.groups_path)?, config })
     }
 
-    /// A token that names no key is taken only if exactly one key could have signed it.
-    fn find_key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&Key, AuthnError> {
-        let Some(kid) = kid else {
-            let mut keys = self.config.jwks.fitting(algorithm);
-            return match (keys.next(), keys.next()) {
-                (Some(key), None) => Ok(key),
-                (None, _) => Err(AuthnError::UnknownKey),
-                (Some(_), Some(_)) => Err(AuthnError::KeyNotNamed),
-            };
-        };
-        let key = self.config.jwks.by_id(kid).ok_or(AuthnError::UnknownKey)?;
-        if key.fits(algorithm) { Ok(key) } else { Err(AuthnError::AlgorithmNotAllowed) }
+    /// Whether fresh keys may come.
+    fn fetches(&self) -> bool {
+        matches!(self.config.keys, IssuerKeys::Fetched(_))
     }
+
+    fn verify_signature(&self, header: &Header, token: &Parts<'_>) -> Result<(), AuthnError> {
+        let algorithm = Algorithm::from_name(&header.alg)
+            .filter(|algorithm| self.config.algorithms.contains(algorithm))
+            .ok_or(AuthnError::AlgorithmNotAllowed)?;
+        let jwks = self.config.keys.current().ok_or(AuthnError::NoKeys)?;
+        let key = find_key(jwks, header.kid.as_deref(), algorithm)?;
+        let signed = token.signed.as_bytes();
+        match jsonwebtoken::crypto::verify(token.signature, signed, key.verifier(), algorithm.for_verifier()) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(AuthnError::BadSignature),
+        }
+    }
+}
+
+/// A token that names no key is taken only if exactly one key could have signed it.
+fn find_key<'a>(jwks: &'a Jwks, kid: Option<&str>, algorithm: Algorithm) -> Result<&'a Key, AuthnError> {
+    let Some(kid) = kid else {
+        let mut keys = jwks.fitting(algorithm);
+        return match (keys.next(), keys.next()) {
+            (Some(key), None) => Ok(key),
+            (None, _) => Err(AuthnError::UnknownKey),
+            (Some(_), Some(_)) => Err(AuthnError::KeyNotNamed),
+        };
+    };
+    let key = jwks.by_id(kid).ok_or(AuthnError::UnknownKey)?;
+    if key.fits(algorithm) { Ok(key) } else { Err(AuthnError::AlgorithmNotAllowed) }
 }
 
 /// The three parts of a compact token (RFC 7515 section 3.1) and what its signature is over.

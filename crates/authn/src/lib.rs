@@ -27,7 +27,7 @@ mod token;
 pub use algorithm::{Algorithm, AlgorithmError};
 pub use claims::ClaimPath;
 pub use error::AuthnError;
-pub use identity::{Authenticated, Identity, IdentityError, IssuerConfig};
+pub use identity::{Authenticated, Identity, IdentityError, IssuerConfig, IssuerKeys, Verdict};
 pub use initial::{CLIENT_INITIAL_BYTES_MAX, ClientInitial, EXTENSIONS_MAX, SaslError, parse_client_initial};
 pub use jwks::{JWKS_BYTES_MAX, JWKS_KEYS_MAX, Jwks, JwksError, RSA_BITS_MAX, RSA_BITS_MIN};
 pub use principal::{GROUP_BYTES_MAX, GROUPS_MAX, Mechanism, PRINCIPAL_BYTES_MAX, Principal};

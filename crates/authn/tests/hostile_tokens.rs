@@ -36,7 +36,7 @@ fn config() -> IssuerConfig {
         algorithms: vec![Algorithm::RS256, Algorithm::ES256],
         principal_path: "sub".to_owned(),
         groups_path: "groups".to_owned(),
-        jwks: Jwks::parse(&ISSUER.jwks()).unwrap(),
+        keys: Jwks::parse(&ISSUER.jwks()).unwrap().into(),
     }
 }
 
@@ -131,7 +131,7 @@ fn refuses_a_token_of_another_issuer() {
 fn keys_of_one_issuer_do_not_vouch_for_another() {
     let other = TokenIssuer::new("https://other.example.com", &[("other-1", KeyKind::P256)]).unwrap();
     let second =
-        IssuerConfig { issuer: other.name().to_owned(), jwks: Jwks::parse(&other.jwks()).unwrap(), ..config() };
+        IssuerConfig { issuer: other.name().to_owned(), keys: Jwks::parse(&other.jwks()).unwrap().into(), ..config() };
     let identity = Identity::new(vec![config(), second], SKEW, SESSION_MAX).unwrap();
     let verify = |token: String| identity.verify(&ClientInitial { token: Token::new(token), authzid: None }, NOW);
     assert!(verify(other.token("ada").issued_at(NOW).sign().unwrap()).is_ok());
@@ -213,7 +213,7 @@ fn refuses_an_algorithm_that_is_not_the_keys() {
     let narrowed = ISSUER.jwks().replace("\"kid\":\"rsa-1\"", "\"kid\":\"rsa-1\",\"alg\":\"PS256\"");
     let narrowed = || IssuerConfig {
         algorithms: vec![Algorithm::RS256, Algorithm::PS256],
-        jwks: Jwks::parse(&narrowed).unwrap(),
+        keys: Jwks::parse(&narrowed).unwrap().into(),
         ..config()
     };
     assert_eq!(verify_with(narrowed(), good().sign().unwrap()), Err(AuthnError::AlgorithmNotAllowed));
@@ -225,7 +225,7 @@ fn takes_a_token_without_kid_only_if_one_key_fits() {
     assert!(verify(good().without_kid().sign().unwrap()).is_ok(), "one RSA key");
     let mut crowded = TokenIssuer::new(ISSUER.name(), &[("a", KeyKind::P256)]).unwrap();
     let token = crowded.token("ada").issued_at(NOW).without_kid().sign().unwrap();
-    let with = |issuer: &TokenIssuer| IssuerConfig { jwks: Jwks::parse(&issuer.jwks()).unwrap(), ..config() };
+    let with = |issuer: &TokenIssuer| IssuerConfig { keys: Jwks::parse(&issuer.jwks()).unwrap().into(), ..config() };
     assert!(verify_with(with(&crowded), token.as_str()).is_ok());
     crowded.add_key("b", KeyKind::P256).unwrap();
     assert_eq!(verify_with(with(&crowded), token.as_str()), Err(AuthnError::KeyNotNamed));
@@ -278,7 +278,7 @@ fn takes_no_key_from_the_token() {
     assert_eq!(verify(embedded.clone().sign().unwrap()), Err(AuthnError::UnknownKey));
     assert_eq!(verify(embedded.header("kid", "ec-1").sign().unwrap()), Err(AuthnError::BadSignature));
     // Control: the key is good where it is configured.
-    let trusting = IssuerConfig { jwks: Jwks::parse(&STRANGER.jwks()).unwrap(), ..config() };
+    let trusting = IssuerConfig { keys: Jwks::parse(&STRANGER.jwks()).unwrap().into(), ..config() };
     assert!(verify_with(trusting, theirs.sign().unwrap()).is_ok());
 }
 

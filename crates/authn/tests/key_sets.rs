@@ -116,7 +116,7 @@ fn refuses_issuers_that_accept_too_much_or_nothing() {
         algorithms: vec![Algorithm::EdDSA],
         principal_path: "sub".to_owned(),
         groups_path: "groups".to_owned(),
-        jwks: jwks.clone(),
+        keys: jwks.clone().into(),
     };
     let check = |issuers: Vec<IssuerConfig>, expected: Option<IdentityError>| {
         let made = Identity::new(issuers, Duration::from_secs(30), Duration::from_secs(1));
@@ -160,7 +160,7 @@ proptest! {
             algorithms: vec![Algorithm::EdDSA],
             principal_path: "sub".to_owned(),
             groups_path: "groups".to_owned(),
-            jwks: Jwks::parse(&issuer.jwks()).unwrap(),
+            keys: Jwks::parse(&issuer.jwks()).unwrap().into(),
         };
         let identity = Identity::new(vec![config], Duration::ZERO, Duration::from_secs(60)).unwrap();
         let verify = |token: &str| identity.verify(&ClientInitial { token: Token::new(token), authzid: None }, now);

@@ -21,6 +21,14 @@ pub enum Event {
         /// The ids; none when it is a broker.
         ids: Vec<Uuid>,
     },
+    /// A login waits until the keys of its token's issuer were fetched: fetch them, and say so with
+    /// [`Session::handle_keys`](crate::Session::handle_keys).
+    FetchKeys {
+        /// The issuer, in the configuration's words.
+        issuer: String,
+        /// The login that waits, to be handed back.
+        login: u64,
+    },
     /// A client logged in.
     LoggedIn {
         /// Its principal's id.

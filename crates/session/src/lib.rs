@@ -46,5 +46,5 @@ pub use event::{CloseReason, Event};
 pub use job::{Done, INLINE_COMPRESSED_BYTES_MAX, INLINE_INFLATED_BYTES_MAX, INLINE_PLAIN_BYTES_MAX, Job, Scratch};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
-pub use session::{READ_CHUNK_BYTES, Session, Start};
+pub use session::{KEYS_WAIT_MAX, READ_CHUNK_BYTES, Session, Start};
 pub use time::Now;

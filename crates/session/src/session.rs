@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod ledger;
+mod login;
 mod replies;
 mod requests;
 
@@ -21,6 +22,8 @@ use crate::job::{Done, Job};
 use crate::pending::{PendingQueue, ReplyStage, RequestStage, Slot};
 use crate::session::deadlines::Deadlines;
 use crate::session::ledger::Waiter;
+use crate::session::login::HeldLogin;
+pub use crate::session::login::KEYS_WAIT_MAX;
 use crate::time::Now;
 
 /// Bytes that are asked of a socket at once.
@@ -58,6 +61,7 @@ pub struct Session {
     identity: ClientIdentity,
     ids: EventIds,
     login: Login,
+    held_login: Option<HeldLogin>,
     client: FrameReader,
     broker: FrameReader,
     link: Link,
@@ -147,6 +151,7 @@ impl Session {
             identity,
             ids: EventIds { seed, next: 0 },
             login,
+            held_login: None,
             client: FrameReader::new(),
             broker: FrameReader::new(),
             link: Link::None,
@@ -223,6 +228,7 @@ impl Session {
         }
         self.view = context.view_of(self.door.node).or(self.view.take());
         self.context = context;
+        self.retry_login(now);
         self.retry_waiting(now);
         self.advance(now);
     }
@@ -354,6 +360,7 @@ impl Session {
         if self.closing
             || self.ending
             || self.draining
+            || self.held_login.is_some()
             || self.deadlines.client_ended()
             || self.pending.len() >= self.context.limits.inflight_requests_max
         {
@@ -481,6 +488,7 @@ impl Session {
         self.closing = true;
         self.deadlines.stop();
         self.jobs.clear();
+        self.held_login = None;
         self.abandon(now);
     }
 }

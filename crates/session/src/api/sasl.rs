@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use kafka_protocol::protocol::StrBytes;
-use weir_authn::{Authenticated, Identity, Principal, parse_client_initial};
+use weir_authn::{Authenticated, AuthnError, Identity, Principal, Verdict, parse_client_initial};
 
 use super::{Action, Incoming};
 use crate::context::{Door, DoorAuth};
@@ -47,26 +47,44 @@ pub(crate) struct LoginRefused {
     pub(crate) reason: &'static str,
 }
 
+impl From<AuthnError> for LoginRefused {
+    fn from(error: AuthnError) -> Self {
+        Self { message: error.to_string(), reason: error.code() }
+    }
+}
+
+/// What a login comes to.
+pub(crate) enum Judged {
+    Accept(Authenticated),
+    Refuse(LoginRefused),
+    /// The keys of this issuer are to be fetched first.
+    FetchKeys {
+        issuer: String,
+        otherwise: AuthnError,
+    },
+}
+
 /// Checks the token. `before` is the principal of a session that logs in again: it must stay the same.
-pub(crate) fn authenticate(
-    identity: &Identity,
-    incoming: &Incoming,
-    before: Option<&Principal>,
-    now: Now,
-) -> Result<Authenticated, LoginRefused> {
-    let refused = |message: String, reason| LoginRefused { message, reason };
-    let asked = incoming
-        .decode::<SaslAuthenticateRequest>()
-        .map_err(|_| refused("the login message cannot be read".to_owned(), "malformed"))?;
-    let initial = parse_client_initial(&asked.auth_bytes).map_err(|error| refused(error.to_string(), error.code()))?;
-    let authenticated =
-        identity.verify(&initial, now.wall).map_err(|error| refused(error.to_string(), error.code()))?;
+pub(crate) fn authenticate(identity: &Identity, incoming: &Incoming, before: Option<&Principal>, now: Now) -> Judged {
+    let refuse = |message: String, reason| Judged::Refuse(LoginRefused { message, reason });
+    let Ok(asked) = incoming.decode::<SaslAuthenticateRequest>() else {
+        return refuse("the login message cannot be read".to_owned(), "malformed");
+    };
+    let initial = match parse_client_initial(&asked.auth_bytes) {
+        Ok(initial) => initial,
+        Err(error) => return refuse(error.to_string(), error.code()),
+    };
+    let authenticated = match identity.judge(&initial, now.wall) {
+        Verdict::Accept(authenticated) => authenticated,
+        Verdict::Refuse(error) => return Judged::Refuse(error.into()),
+        Verdict::FetchKeys { issuer, otherwise } => return Judged::FetchKeys { issuer, otherwise },
+    };
     if before.is_some_and(|before| {
         before.id != authenticated.principal.id || before.issuer != authenticated.principal.issuer
     }) {
-        return Err(refused("another principal logged in on a live connection".to_owned(), "principal_changed"));
+        return refuse("another principal logged in on a live connection".to_owned(), "principal_changed");
     }
-    Ok(authenticated)
+    Judged::Accept(authenticated)
 }
 
 /// The success reply, with the lifetime of the session (KIP-368).

@@ -6,6 +6,7 @@ use crate::context::Limits;
 use crate::event::CloseReason;
 use crate::pending::{ReplyStage, RequestStage};
 use crate::session::Session;
+use crate::session::login::HeldLogin;
 use crate::time::Now;
 
 /// How long an entry that could not be written waits before it is tried again.
@@ -72,6 +73,11 @@ impl Deadlines {
         self.body = None;
     }
 
+    /// Until when the client must have logged in.
+    pub(super) fn login(&self) -> Option<Duration> {
+        self.login
+    }
+
     /// `expires_at`: on the monotonic clock.
     pub(super) fn logged_in(&mut self, expires_at: Option<Duration>, now: Now) {
         self.login = None;
@@ -110,7 +116,8 @@ impl Session {
             return None;
         }
         let retries = self.pending.iter().filter_map(|slot| slot.retry_at);
-        self.due().into_iter().map(|(at, _)| at).chain(retries).min()
+        let held_login = self.held_login.iter().map(HeldLogin::until);
+        self.due().into_iter().map(|(at, _)| at).chain(retries).chain(held_login).min()
     }
 
     pub(super) fn check_deadlines(&mut self, now: Now) {
@@ -126,6 +133,7 @@ impl Session {
         for serial in again {
             self.try_again(serial);
         }
+        self.check_held_login(now);
         let passed = self.due().into_iter().filter(|(at, _)| *at <= now.monotonic).min_by_key(|(at, _)| *at);
         if let Some((_, reason)) = passed {
             self.close(reason, now);

@@ -1,26 +1,21 @@
 //! From the client: frames become requests, requests become actions, actions take their slot.
 
-use std::sync::Arc;
-
 use bytes::BytesMut;
 use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::protocol::StrBytes;
-use weir_audit::{Commit, Kind, Outcome};
-use weir_authn::Authenticated;
+use weir_audit::{Kind, Outcome};
 use weir_protocol::{ApiKey, RequestPrefix, Segments, peek_request, unsupported_version_response};
 
-use super::ledger::{Side, Waiter};
 use super::{Login, Session};
 use crate::api::{
     Action, Expect, Incoming, Note, Notes, api_versions, encode_request, fetch, find_coordinator, groups,
-    init_producer_id, list_offsets, metadata, offsets, produce, sasl,
+    init_producer_id, list_offsets, metadata, offsets, produce,
 };
 use crate::caller::{Caller, principal_ref};
-use crate::cleared::{Cleared, Held, NoEntry};
-use crate::context::DoorAuth;
+use crate::cleared::{Cleared, NoEntry};
 use crate::event::{CloseReason, Event};
 use crate::job::Job;
-use crate::pending::{Otherwise, ReplyStage, RequestStage, Slot};
+use crate::pending::{ReplyStage, RequestStage, Slot};
 use crate::refusal::Code;
 use crate::time::Now;
 use crate::vetted::Vetted;
@@ -40,6 +35,7 @@ impl Session {
         while !self.closing
             && !self.ending
             && !self.draining
+            && self.held_login.is_none()
             && self.pending.len() < self.context.limits.inflight_requests_max
         {
             let limits = &self.context.limits;
@@ -164,7 +160,7 @@ impl Session {
     fn dispatch(&mut self, serial: u64, incoming: Incoming, now: Now) {
         match incoming.request.api {
             ApiKey::SaslHandshake => return self.handshake(serial, &incoming, now),
-            ApiKey::SaslAuthenticate => return self.authenticate(serial, &incoming, now),
+            ApiKey::SaslAuthenticate => return self.authenticate(serial, incoming, now),
             ApiKey::ApiVersions
             | ApiKey::Produce
             | ApiKey::Fetch
@@ -233,7 +229,7 @@ impl Session {
         }
     }
 
-    fn act(&mut self, serial: u64, action: Action, now: Now) {
+    pub(super) fn act(&mut self, serial: u64, action: Action, now: Now) {
         match action {
             Action::Forward { frame, expect } => self.forward(serial, frame, expect, now),
             Action::Answer(frame) => self.answer_locally(serial, frame, NoEntry::ControlPlane),
@@ -313,85 +309,6 @@ impl Session {
         }
     }
 
-    fn handshake(&mut self, serial: u64, incoming: &Incoming, now: Now) {
-        let (action, accepted) = sasl::handshake(&self.door, incoming);
-        match &mut self.login {
-            Login::LoggedIn { .. } if accepted && !self.deadlines.may_log_in_again(now) => {
-                let answer = sasl::too_early(incoming);
-                return self.act(serial, answer, now);
-            }
-            Login::LoggedIn { again, .. } => *again = accepted,
-            Login::Fresh | Login::Handshaken if accepted => self.login = Login::Handshaken,
-            Login::Fresh | Login::Handshaken => {}
-        }
-        if !accepted {
-            let reason = match &self.door.auth {
-                DoorAuth::Oauthbearer => "unsupported_mechanism",
-                DoorAuth::Anonymous { .. } => "no_login_here",
-            };
-            self.refused_login(reason, now);
-        }
-        self.act(serial, action, now);
-    }
-
-    fn authenticate(&mut self, serial: u64, incoming: &Incoming, now: Now) {
-        let before = match &self.login {
-            Login::Handshaken => None,
-            Login::LoggedIn { caller, again: true } => Some(Arc::clone(&caller.principal)),
-            Login::Fresh | Login::LoggedIn { again: false, .. } => {
-                let answer = sasl::out_of_order(incoming);
-                self.act(serial, answer, now);
-                self.refused_login("out_of_order", now);
-                let reason = CloseReason::LoginFailed("SaslAuthenticate before SaslHandshake".to_owned());
-                return self.end_after(serial, reason);
-            }
-        };
-        match sasl::authenticate(&self.context.identity, incoming, before.as_deref(), now) {
-            Ok(authenticated) => self.let_in(serial, incoming, authenticated, now),
-            Err(refused) => {
-                let answer = sasl::refusal(incoming, &refused.message);
-                self.act(serial, answer, now);
-                self.refused_login(refused.reason, now);
-                self.end_after(serial, CloseReason::LoginFailed(refused.message));
-            }
-        }
-    }
-
-    /// The login is recorded before the client learns of it.
-    fn let_in(&mut self, serial: u64, incoming: &Incoming, authenticated: Authenticated, now: Now) {
-        let Authenticated { principal, expires_at } = authenticated;
-        let principal = Arc::new(principal);
-        let caller = Caller::new(
-            Arc::clone(&principal),
-            Arc::clone(&self.context),
-            Arc::clone(&self.door),
-            self.identity.clone(),
-        );
-        let mut entry = self.identity.entry(Kind::AuthOk, self.ids.next(now), now);
-        entry.principal = Some(principal_ref(&principal));
-        entry.api = Some((incoming.request.api.code(), incoming.request.version));
-        entry.policy_digest = Some(self.context.policy.digest());
-        if let (Some(client), Some(id)) = (entry.client.as_mut(), incoming.client_id()) {
-            client.client_id = Some(id);
-        }
-        let lifetime = expires_at.saturating_sub(now.wall);
-        self.events.push_back(Event::LoggedIn { principal: principal.id.clone(), lifetime: Some(lifetime) });
-        self.login = Login::LoggedIn { caller, again: false };
-        self.deadlines.logged_in(Some(now.monotonic.saturating_add(lifetime)), now);
-        let Action::Answer(frame) = sasl::accepted(incoming, expires_at, now) else {
-            let message = "the login cannot be answered in this version".to_owned();
-            return self.end(Some(serial), CloseReason::LoginFailed(message), now);
-        };
-        let commit = Commit::Entry { entry, closes: Vec::new() };
-        let ticket = self.record(commit, Waiter::Slot { serial, side: Side::Reply });
-        if let Some(slot) = self.pending.get_mut(serial) {
-            slot.memory = frame.len();
-            slot.stage_since = now;
-            let held = Held::new(Vetted::local(frame), ticket);
-            slot.reply = ReplyStage::Recording { held, otherwise: Otherwise::Close };
-        }
-    }
-
     /// weir says its own name first; the answer is read and swallowed.
     pub(super) fn introduce(&mut self, now: Now) {
         let version = self
@@ -411,21 +328,6 @@ impl Session {
             request: RequestStage::Ready(Cleared::without_entry(vetted, NoEntry::ControlPlane)),
             reply: ReplyStage::Broker(Expect::Own),
             ..Slot::local(now)
-        });
-    }
-
-    /// A login that failed: merged with its like, never waited for (P9).
-    pub(super) fn refused_login(&mut self, reason: &'static str, now: Now) {
-        let mut entry = self.identity.entry(Kind::AuthFail, self.ids.next(now), now);
-        entry.decision = weir_audit::Decision::Refuse;
-        entry.outcome = Outcome::Refused { code: Code::SaslAuthenticationFailed.code() };
-        entry.reason = Some(reason.to_owned());
-        self.events.push_back(Event::Refused {
-            api: None,
-            code: Code::SaslAuthenticationFailed.code(),
-            reason,
-            resource: None,
-            entry: Box::new(entry),
         });
     }
 

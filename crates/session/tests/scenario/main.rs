@@ -20,6 +20,7 @@ mod deadlines;
 mod fetch;
 mod gone;
 mod groups;
+mod keys;
 mod login;
 mod messages;
 mod metadata;

@@ -260,6 +260,7 @@ impl Stage {
                 }
             }
             Event::ResolveTopics { ids } => outcome.asked_for.push(format!("topics {ids:?}")),
+            Event::FetchKeys { issuer, login } => outcome.asked_for.push(format!("keys of {issuer} for {login}")),
             Event::LoggedIn { principal, .. } => outcome.asked_for.push(format!("login of {principal}")),
             Event::Refused { code, reason, resource, .. } => outcome.refused.push((code, reason, resource)),
             Event::RecordsRefused { topic, partition, rule, records, .. } => {

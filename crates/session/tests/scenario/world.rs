@@ -90,7 +90,7 @@ fn identity() -> Arc<Identity> {
             algorithms: vec![Algorithm::ES256],
             principal_path: "sub".to_owned(),
             groups_path: "groups".to_owned(),
-            jwks: Jwks::parse(&issuer().jwks()).unwrap(),
+            keys: Jwks::parse(&issuer().jwks()).unwrap().into(),
         };
         Arc::new(Identity::new(vec![issuer], Duration::ZERO, 3600 * SECOND).unwrap())
     };

@@ -281,6 +281,13 @@ impl Stage {
         self.settle();
     }
 
+    /// The attempt to fetch keys for that login is over.
+    pub(crate) fn keys_are_tried(&mut self, login: u64, fetched: bool, context: Context) {
+        self.settle();
+        self.session.handle_keys(login, fetched, Arc::new(context), self.now);
+        self.settle();
+    }
+
     /// Time passes; whatever is due on the way happens when it is due.
     pub(crate) fn wait(&mut self, time: Duration) {
         self.settle();
