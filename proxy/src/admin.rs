@@ -43,6 +43,7 @@ pub(crate) async fn listen(
 
 async fn scrape(State(admin): State<Admin>) -> Response {
     admin.metrics.process.memory_held.set(i64::try_from(admin.shared.budget.held()).unwrap_or(i64::MAX));
+    admin.shared.keys.observe();
     let encoder = TextEncoder::new();
     let mut text = Vec::new();
     match encoder.encode(&admin.metrics.registry.gather(), &mut text) {

@@ -31,7 +31,7 @@ use weir_yaml::{MapReader, Node, Problems};
 use self::seen::Files;
 pub use address::HostPort;
 pub use audit::{AuditConfig, AuditTopic, Digest, Durability};
-pub use identity::IdentityConfig;
+pub use identity::{IdentityConfig, KeyPlace, KeySource, may_fetch};
 pub use limits::{FrameBytesMax, Limits};
 pub use listeners::{Listener, ListenerAuth};
 pub use operations::{Admin, Log, LogFormat, LogLevel};

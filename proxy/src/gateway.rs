@@ -5,7 +5,7 @@
 //!                 │ jobs ─► pool            (inspection that is too large to run inline)
 //!                 │ commits ─► ledger       (one thread: Committer on RocksDB, receipts back)
 //!                 │ events ─► telemetry     (log lines, metrics)
-//!                 ◄── world                 (the Context, swapped whole; fed by cluster)
+//!                 ◄── world                 (the Context, swapped whole; fed by cluster and keys)
 //! ```
 
 mod budget;
@@ -14,6 +14,7 @@ mod cluster;
 mod connection;
 mod dial;
 mod inbox;
+mod keys;
 mod ledger;
 mod listener;
 mod places;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use weir::config::{
-    Config, Digest, Durability, ListenerAuth, LogFormat, LogLevel, Surroundings, load, load_and_compile,
+    Config, Digest, Durability, KeyPlace, ListenerAuth, LogFormat, LogLevel, Surroundings, load, load_and_compile,
 };
 use weir_yaml::Problems;
 
@@ -410,6 +410,78 @@ fn issuers_must_be_able_to_accept_a_token() {
         &["error: listener `apps` asks for tokens, and no issuer is configured \
            | weir.yaml:11:11 add identity: { issuers: [ … ] }"],
     );
+}
+
+#[test]
+fn keys_are_fetched_from_where_the_configuration_says() {
+    let sources = |jwks: &str| {
+        let folder = folder();
+        let authority = rcgen::generate_simple_self_signed(["sso.example.com".to_owned()]).unwrap();
+        fs::write(folder.path().join("ca.pem"), authority.cert.pem()).unwrap();
+        let text = WHOLE.replacen("jwks: { file: jwks.json }", &format!("jwks: {jwks}"), 1);
+        let (config, problems) = load_text(&folder, &text);
+        assert_eq!(problems, [""; 0], "{jwks}");
+        let identity = config.unwrap().identity;
+        identity.build().unwrap();
+        let [source] = identity.key_sources.as_slice() else { panic!("one source for {jwks}") };
+        assert_eq!(source.issuer, "https://sso.example.com/realms/kafka");
+        let place = match &source.place {
+            KeyPlace::Discover(url) => format!("discover {url}"),
+            KeyPlace::Url(url) => format!("url {url}"),
+        };
+        (place, source.ca.as_ref().map(Vec::len))
+    };
+    let document = "discover https://sso.example.com/realms/kafka/.well-known/openid-configuration".to_owned();
+    assert_eq!(sources("discover"), (document.clone(), None));
+    assert_eq!(sources("{ discover: true, ca: ca.pem }"), (document, Some(1)));
+    let url = |url: &str| format!("url {url}");
+    assert_eq!(sources("{ url: \"https://keys.example.com/k\" }"), (url("https://keys.example.com/k"), None));
+    let local = "{ url: \"http://localhost:8080/k\", ca: ca.pem }";
+    assert_eq!(sources(local), (url("http://localhost:8080/k"), Some(1)));
+    let folder = folder();
+    assert_eq!(load_text(&folder, WHOLE).0.unwrap().identity.key_sources, [], "keys in a file are not fetched");
+}
+
+#[test]
+fn keys_are_not_fetched_from_where_they_could_be_anybodys() {
+    let https = "who answers in its place could let anybody in; plain http is for this machine alone (localhost)";
+    let jwks = "jwks: { file: jwks.json }";
+    let bad = |to: &str, message: &str, place: &str, cure: &str| {
+        check(jwks, &format!("jwks: {to}"), &[&format!("error: {message} | weir.yaml:{place} {cure}")]);
+    };
+    let places = "as in jwks: discover or jwks: { url: … } or jwks: { file: … }";
+    bad("{ url: \"http://sso.example.com/jwks\" }", "`jwks.url` is not https", "22:20", https);
+    bad("{ url: \"ftp://localhost/jwks\" }", "`jwks.url` is not https", "22:20", https);
+    let cure = "as in url: \"https://sso.example.com/jwks\"";
+    bad("{ url: \"sso.example.com\" }", "`jwks.url` is not an address", "22:20", cure);
+    let named = "{ url: \"https://me:secret@sso.example.com/jwks\" }";
+    bad(named, "`jwks.url` has a name or a password in it", "22:20", "public keys need none");
+    bad("{}", "`jwks` does not say where the keys are", "22:13", places);
+    bad("{ discover: false }", "`discover` is false, so nothing says where the keys are", "22:25", places);
+    let both = "{ discover: true, file: jwks.json }";
+    bad(both, "`jwks` names more than one place", "22:13", "one of `discover`, `url` and `file`");
+    bad("{ file: jwks.json, ca: ca.pem }", "`ca` says nothing about a file", "22:36", "remove it");
+    let pem = "a PEM file with the certificate of the authority that signed the issuer's";
+    let absent = "{ discover: true, ca: absent.pem }";
+    bad(absent, "cannot read the certificates `absent.pem`: there is no such file", "22:35", pem);
+    let no_pem = "{ discover: true, ca: jwks.json }";
+    bad(no_pem, "`jwks.json` holds no certificates that can be read", "22:35", pem);
+    let issuer = "issuer: \"https://sso.example.com/realms/kafka\"";
+    let discovered = |name: &str, message: &str, cure: &str| {
+        let text = WHOLE.replacen(jwks, "jwks: discover", 1).replacen(issuer, &format!("issuer: \"{name}\""), 1);
+        let (config, problems) = load_text(&folder(), &text);
+        let problems: Vec<String> =
+            problems.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(problems, [format!("error: {message} | weir.yaml:20:15 {cure}")], "{name}");
+        assert!(config.is_none());
+    };
+    let instead = "name the keys instead: jwks: { url: … } or { file: … }";
+    for name in
+        ["checkout", "urn:example:issuer", "https://sso.example.com/?realm=kafka", "https://a:b@sso.example.com"]
+    {
+        discovered(name, "`discover` needs an `issuer` that is an address", instead);
+    }
+    discovered("http://sso.example.com", "`discover` needs an `issuer` that is https", https);
 }
 
 #[test]

@@ -124,19 +124,18 @@ impl Identity {
 
     /// [`Identity::verify`] for who can fetch keys: says when fresh ones could change the answer.
     pub fn judge(&self, initial: &ClientInitial, now_unix: Duration) -> Verdict {
-        let token = match Parts::split(initial.token.expose()) {
-            Ok(token) => token,
+        let read = Parts::split(initial.token.expose()).and_then(|token| Ok((self.find_issuer(&token)?, token)));
+        let ((issuer, header, claims), token) = match read {
+            Ok(read) => read,
             Err(error) => return Verdict::Refuse(error),
         };
-        match self.verify_signature(&token) {
-            Ok((issuer, claims)) => match self.verify_claims(issuer, &claims, initial, now_unix) {
-                Ok(authenticated) => Verdict::Accept(authenticated),
-                Err(error) => Verdict::Refuse(error),
-            },
-            Err((Some(issuer), otherwise)) if issuer.fetches() && is_about_keys(&otherwise) => {
+        let verified = issuer.verify_signature(&header, &token);
+        match verified.and_then(|()| self.verify_claims(issuer, &claims, initial, now_unix)) {
+            Ok(authenticated) => Verdict::Accept(authenticated),
+            Err(otherwise) if issuer.fetches() && is_about_keys(&otherwise) => {
                 Verdict::FetchKeys { issuer: issuer.config.issuer.clone(), otherwise }
             }
-            Err((_, error)) => Verdict::Refuse(error),
+            Err(error) => Verdict::Refuse(error),
         }
     }
 
@@ -169,25 +168,17 @@ impl Identity {
         token_end.min(now.saturating_add(self.session_max)).max(now.saturating_add(Duration::from_millis(1)))
     }
 
-    /// The issuer and the claims of a token whose signature holds; otherwise why not, and the issuer as far as it is known.
-    fn verify_signature(
-        &self,
-        token: &Parts<'_>,
-    ) -> Result<(&Issuer, Map<String, Value>), (Option<&Issuer>, AuthnError)> {
-        let unknown = |error| (None, error);
-        let header = Header::parse(token.header).map_err(unknown)?;
-        let claims = read_object(token.claims).map_err(unknown)?;
+    /// The issuer that the token says it is of. Nothing of it is proven yet.
+    fn find_issuer(&self, token: &Parts<'_>) -> Result<(&Issuer, Header, Map<String, Value>), AuthnError> {
+        let header = Header::parse(token.header)?;
+        let claims = read_object(token.claims)?;
         let iss = match claims.get("iss") {
-            None => return Err(unknown(AuthnError::MissingClaim("iss"))),
+            None => return Err(AuthnError::MissingClaim("iss")),
             Some(Value::String(iss)) => iss,
-            Some(_) => return Err(unknown(AuthnError::InvalidClaim("iss"))),
+            Some(_) => return Err(AuthnError::InvalidClaim("iss")),
         };
-        let issuer = self.issuers.iter().find(|issuer| issuer.config.issuer == *iss);
-        let issuer = issuer.ok_or(unknown(AuthnError::WrongIssuer))?.as_ref();
-        match issuer.verify_signature(&header, token) {
-            Ok(()) => Ok((issuer, claims)),
-            Err(error) => Err((Some(issuer), error)),
-        }
+        let issuer = self.issuers.iter().find(|issuer| issuer.config.issuer == *iss).ok_or(AuthnError::WrongIssuer)?;
+        Ok((issuer, header, claims))
     }
 
     fn check_times(&self, claims: &Map<String, Value>, now: Duration) -> Result<Duration, AuthnError> {

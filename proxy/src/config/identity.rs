@@ -1,9 +1,13 @@
 //! `identity`: who issues tokens, and how they are judged.
 
+mod jwks;
+
 use std::time::Duration;
 
-use weir_authn::{Algorithm, ClaimPath, Identity, IdentityError, IssuerConfig, JWKS_BYTES_MAX, Jwks};
-use weir_yaml::{MapReader, Node, Place, Problems, Value};
+use weir_authn::{Algorithm, ClaimPath, Identity, IdentityError, IssuerConfig};
+use weir_yaml::{MapReader, Node, Place, Problems};
+
+pub use self::jwks::{KeyPlace, KeySource, may_fetch};
 
 use super::{Loader, limits, unsupported};
 
@@ -12,6 +16,8 @@ use super::{Loader, limits, unsupported};
 pub struct IdentityConfig {
     /// May be empty when no listener asks for tokens.
     pub issuers: Vec<IssuerConfig>,
+    /// Where the keys of those come from whose keys are fetched.
+    pub key_sources: Vec<KeySource>,
     /// How far an issuer's clock may be off.
     pub clock_skew: Duration,
     /// How long a session may last; clients are told the shorter of this and what is left of their token.
@@ -19,7 +25,7 @@ pub struct IdentityConfig {
 }
 
 impl IdentityConfig {
-    /// What verifies tokens.
+    /// What verifies tokens, still without the keys that are to be fetched.
     ///
     /// # Errors
     ///
@@ -32,7 +38,12 @@ impl IdentityConfig {
 impl Loader<'_> {
     pub(super) fn identity(&self, node: Option<&Node>, problems: &mut Problems) -> Option<IdentityConfig> {
         let Some(node) = node else {
-            return Some(IdentityConfig { issuers: Vec::new(), clock_skew: CLOCK_SKEW, session_max: SESSION_MAX });
+            return Some(IdentityConfig {
+                issuers: Vec::new(),
+                key_sources: Vec::new(),
+                clock_skew: CLOCK_SKEW,
+                session_max: SESSION_MAX,
+            });
         };
         let mut map = MapReader::new(node, "identity", problems)?;
         let clock_skew = match map.take("clock_skew") {
@@ -47,33 +58,46 @@ impl Loader<'_> {
             None => Some(Vec::new()),
         };
         map.finish(problems);
-        Some(IdentityConfig { issuers: issuers?, clock_skew: clock_skew?, session_max: session_max? })
+        let (issuers, key_sources): (Vec<_>, Vec<_>) = issuers?.into_iter().unzip();
+        Some(IdentityConfig {
+            issuers,
+            key_sources: key_sources.into_iter().flatten().collect(),
+            clock_skew: clock_skew?,
+            session_max: session_max?,
+        })
     }
 
-    fn issuers(&self, node: &Node, problems: &mut Problems) -> Option<Vec<IssuerConfig>> {
+    fn issuers(&self, node: &Node, problems: &mut Problems) -> Option<Vec<(IssuerConfig, Option<KeySource>)>> {
         let items = node.as_list("issuers", problems)?;
         let mut names: Vec<String> = Vec::new();
-        let read: Vec<Option<IssuerConfig>> =
+        let read: Vec<Option<(IssuerConfig, Option<KeySource>)>> =
             items.iter().map(|item| self.issuer(item, &mut names, problems)).collect();
         read.into_iter().collect()
     }
 
     /// Reads one issuer; `names` are those of the issuers before it, also of those that were refused.
-    fn issuer(&self, node: &Node, names: &mut Vec<String>, problems: &mut Problems) -> Option<IssuerConfig> {
+    fn issuer(
+        &self,
+        node: &Node,
+        names: &mut Vec<String>,
+        problems: &mut Problems,
+    ) -> Option<(IssuerConfig, Option<KeySource>)> {
         let mut map = MapReader::new(node, "an issuer", problems)?;
         let issuer_node = map.required("issuer", "the `iss` of its tokens", problems);
-        let issuer = issuer_node.and_then(|node| read_text("issuer", node, problems).map(|text| (text, &node.place)));
-        if let Some((name, place)) = &issuer {
+        let issuer = issuer_node.and_then(|node| read_text("issuer", node, problems).map(|text| (text, node)));
+        if let Some((name, node)) = &issuer {
             if names.contains(name) {
                 let cure = "one entry each: which of them should judge a token?";
-                problems.error(*place, format!("issuer `{name}` is configured twice"), cure);
+                problems.error(&node.place, format!("issuer `{name}` is configured twice"), cure);
             }
             names.push(name.clone());
         }
         let cure = "a token for any service of this issuer would be accepted; add  audience: [kafka]";
         let audience = map.required("audience", cure, problems).and_then(|node| read_audience(node, problems));
-        let jwks_node = map.required("jwks", "where its public keys are:  jwks: { file: jwks.json }", problems);
-        let jwks = jwks_node.and_then(|node| self.jwks(node, problems));
+        let jwks_node =
+            map.required("jwks", "where its public keys are:  jwks: discover  or  jwks: { url: … }", problems);
+        let jwks = jwks_node
+            .and_then(|node| self.jwks(node, issuer.as_ref().map(|(name, node)| (name.as_str(), *node)), problems));
         let algorithms = match map.take("algorithms") {
             Some(node) => read_algorithms(node, problems),
             None => Some(vec![Algorithm::RS256, Algorithm::ES256]),
@@ -81,45 +105,18 @@ impl Loader<'_> {
         let principal_path = read_path(map.take("principal"), "principal", "sub", problems);
         let groups_path = read_path(map.take("groups"), "groups", "groups", problems);
         map.finish(problems);
+        let (name, (keys, place)) = (issuer?.0, jwks?);
+        let source = place.map(|(place, ca)| KeySource { issuer: name.clone(), place, ca });
         let config = IssuerConfig {
-            issuer: issuer?.0,
+            issuer: name,
             audience: audience?,
             algorithms: algorithms?,
             principal_path: principal_path?,
             groups_path: groups_path?,
-            jwks: jwks?,
+            keys,
         };
         try_issuer(&config, &jwks_node?.place, problems);
-        Some(config)
-    }
-
-    fn jwks(&self, node: &Node, problems: &mut Problems) -> Option<Jwks> {
-        let cure = "download the key set and name it:  jwks: { file: jwks.json }";
-        if matches!(&node.value, Value::String(text) if text == "discover") {
-            unsupported::value(&node.place, "jwks: discover", cure, problems);
-            return None;
-        }
-        let mut map = MapReader::new(node, "jwks", problems)?;
-        let url = unsupported::key(&mut map, "url", "jwks.url", cure, problems);
-        let file = if url { map.take("file") } else { map.required("file", cure, problems) };
-        map.finish(problems);
-        let file = file?;
-        let name = file.as_str("jwks.file", problems)?;
-        let text = match self.files.read_text(&self.base.join(name), JWKS_BYTES_MAX) {
-            Ok(text) => text,
-            Err(reason) => {
-                let cure = "save the issuer's key set (its `jwks_uri`) there";
-                problems.error(&file.place, format!("cannot read the key set `{name}`: {reason}"), cure);
-                return None;
-            }
-        };
-        match Jwks::parse(&text) {
-            Ok(jwks) => Some(jwks),
-            Err(error) => {
-                problems.error(&file.place, format!("key set `{name}`: {error}"), "");
-                None
-            }
-        }
+        Some((config, source))
     }
 }
 

@@ -15,6 +15,7 @@ use super::budget::{Budget, Share};
 use super::clock::Clock;
 use super::dial::Dialer;
 use super::inbox::{Inbox, Message};
+use super::keys::Keys;
 use super::ledger::Ledger;
 use super::places::Handshake;
 use super::pool::{self, Pool};
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) budget: Budget,
     pub(crate) telemetry: Telemetry,
+    pub(crate) keys: Keys,
     pub(crate) bootstrap: Vec<HostPort>,
     pub(crate) dialer: Dialer,
 }
@@ -209,6 +211,7 @@ impl Connection<'_> {
         match event {
             Event::ConnectBroker { node } => self.connect(node),
             Event::ResolveTopics { ids } => self.shared.world.ask_topics(ids),
+            Event::FetchKeys { issuer, login } => self.shared.keys.ask(&issuer, login, self.inbox.clone()),
             Event::Refused { .. } => {
                 self.shared.telemetry.record(&event, &self.listener, self.peer, self.session.principal());
                 if let Event::Refused { entry, resource, .. } = event {
@@ -263,6 +266,9 @@ impl Connection<'_> {
             Message::Receipt(receipt) => self.session.handle_receipt(receipt, now),
             Message::Unrecorded(ticket) => self.session.handle_unrecorded(ticket, now),
             Message::Done(done) => self.session.handle_done(done, now),
+            Message::Keys { login, fetched } => {
+                self.session.handle_keys(login, fetched, self.shared.world.context(), now);
+            }
         }
     }
 
@@ -336,6 +342,8 @@ impl Connection<'_> {
                 Some(Message::Receipt(receipt)) => self.session.handle_receipt(receipt, clock.now()),
                 Some(Message::Unrecorded(ticket)) => self.session.handle_unrecorded(ticket, clock.now()),
                 Some(Message::Done(done)) => self.session.handle_done(done, clock.now()),
+                // The login that asked for them went with its client.
+                Some(Message::Keys { .. }) => {}
                 None => break,
             }
         }

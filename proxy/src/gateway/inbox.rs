@@ -9,6 +9,11 @@ pub(crate) enum Message {
     Receipt(Receipt),
     Unrecorded(Ticket),
     Done(Done),
+    /// The attempt to fetch the keys that a login waits for is over; what came of it is in the context.
+    Keys {
+        login: u64,
+        fetched: bool,
+    },
 }
 
 /// Where a connection's messages are left.

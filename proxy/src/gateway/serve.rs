@@ -23,6 +23,7 @@ use super::clock::Clock;
 use super::cluster::Cluster;
 use super::connection::{Shared, Stopping};
 use super::dial::Dialer;
+use super::keys::Keys;
 use super::ledger::{Ledger, LedgerThread};
 use super::listener::{self, Gate, Unbound};
 use super::pool::Pool;
@@ -116,6 +117,9 @@ async fn run(
     }
     let (world, questions) = World::new(context);
     let dialer = Dialer::new(config.upstream.connect_timeout, None);
+    let keys = Keys::new(world.clone(), Arc::clone(&metrics));
+    let identity = config.identity.build()?;
+    world.update(|context| context.identity = Arc::new(keys.follow(&config.identity, identity)));
     let shared = Arc::new(Shared {
         clock: Clock::start(),
         world: world.clone(),
@@ -123,6 +127,7 @@ async fn run(
         pool: Pool::start(threads)?,
         budget: Budget::new(config.limits.memory_max),
         telemetry: Telemetry::new(Arc::clone(&metrics)),
+        keys,
         bootstrap: config.upstream.bootstrap.clone(),
         dialer: dialer.clone(),
     });

@@ -43,7 +43,7 @@ impl Telemetry {
         let principal = principal.unwrap_or("-");
         match event {
             // Acted upon by the connection.
-            Event::ConnectBroker { .. } | Event::ResolveTopics { .. } => {}
+            Event::ConnectBroker { .. } | Event::ResolveTopics { .. } | Event::FetchKeys { .. } => {}
             Event::LoggedIn { principal, lifetime } => {
                 self.metrics.clients.logins.with_label_values(&[listener, "ok"]).inc();
                 let lifetime = lifetime.map_or(0, |lifetime| lifetime.as_secs());

@@ -19,9 +19,9 @@ use crate::refusal::Code;
 use crate::time::Now;
 use crate::vetted::Vetted;
 
-/// How long a login waits for the keys of its token's issuer: what the pause between two attempts to fetch them and one attempt
-/// take together, and less than the `login_timeout` of 10 s.
-pub const KEYS_WAIT_MAX: Duration = Duration::from_secs(8);
+/// How long a login waits for the keys of its token's issuer: more than an attempt that began before it came and
+/// the one that is made for it take together, and less than the `login_timeout` of 10 s.
+pub const KEYS_WAIT_MAX: Duration = Duration::from_secs(9);
 
 /// What is left of `login_timeout` for the answer to a login that waited.
 const LOGIN_ANSWER_RESERVE: Duration = Duration::from_secs(1);
@@ -131,10 +131,8 @@ impl Session {
             }
             Keys::Awaited { until } => self.held_login = Some(HeldLogin { serial, incoming, until }),
             Keys::AskedFor { fetched } => {
-                let error = match otherwise {
-                    AuthnError::UnknownKey if !fetched => AuthnError::KeysUnavailable,
-                    otherwise => otherwise,
-                };
+                let unasked = !fetched && otherwise == AuthnError::UnknownKey;
+                let error = if unasked { AuthnError::KeysUnavailable } else { otherwise };
                 self.refuse_login(serial, &incoming, error.into(), now);
             }
         }

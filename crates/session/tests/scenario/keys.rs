@@ -127,10 +127,7 @@ fn a_key_that_the_issuer_does_not_have_is_refused_after_it_was_asked() {
     let old = Some(Key::Old);
     assert_eq!(
         told(true, old, old),
-        (
-            "weir: the token is signed with a key that its issuer does not publish".to_owned(),
-            Some("token_unknown_key")
-        )
+        ("weir: the token is signed with a key that its issuer does not publish".to_owned(), Some("token_unknown_key"))
     );
     let unavailable = "weir: the token is signed with a key that is not known here, and its issuer cannot be asked now; \
                        try again in a while";

@@ -6,6 +6,7 @@
 
 mod audit;
 mod clients;
+mod keys;
 mod process;
 mod ready;
 mod traffic;
@@ -18,6 +19,7 @@ use prometheus::{
 
 use self::audit::AuditMetrics;
 use self::clients::ClientMetrics;
+use self::keys::KeyMetrics;
 use self::process::ProcessMetrics;
 pub(crate) use self::ready::Part;
 use self::ready::Readiness;
@@ -32,6 +34,7 @@ pub(crate) struct Metrics {
     pub(crate) traffic: TrafficMetrics,
     pub(crate) audit: AuditMetrics,
     pub(crate) upstream: UpstreamMetrics,
+    pub(crate) keys: KeyMetrics,
     pub(crate) process: ProcessMetrics,
     pub(crate) ready: Readiness,
 }
@@ -50,6 +53,7 @@ impl Metrics {
             traffic: TrafficMetrics::new(&maker)?,
             audit: AuditMetrics::new(&maker)?,
             upstream: UpstreamMetrics::new(&maker)?,
+            keys: KeyMetrics::new(&maker)?,
             process: ProcessMetrics::new(&maker)?,
             ready: Readiness::new(&maker)?,
             registry,

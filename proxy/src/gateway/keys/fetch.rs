@@ -1,0 +1,301 @@
+//! One attempt to fetch an issuer's keys over HTTP.
+//!
+//! ```text
+//! discover:  <issuer>/.well-known/openid-configuration ─► `issuer` is ours, `jwks_uri` ─┐
+//! url:       ──────────────────────────────────────────────────────────────────────────┴─► key set
+//! ```
+//!
+//! Nothing is believed that did not come over HTTPS from a server whose certificate holds, loopback excepted. No redirect leads to another
+//! host, no proxy of the environment is used, bodies are read up to a limit.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::header::CACHE_CONTROL;
+use reqwest::{Client, StatusCode, Url, redirect};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+use weir_authn::{JWKS_BYTES_MAX, Jwks, JwksError};
+
+use crate::config::{KeyPlace, KeySource, may_fetch};
+
+/// How long one attempt may take, discovery and redirects included.
+pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How long one connection may take to stand.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest discovery document, bytes. Real ones have under 10 KiB.
+const DISCOVERY_BYTES_MAX: usize = 256 * 1024;
+
+/// Redirects that are followed, all on one host.
+const REDIRECTS_MAX: usize = 3;
+
+/// How long a `jwks_uri` is used before it is asked for again.
+const DISCOVERY_EVERY: Duration = Duration::from_secs(300);
+
+/// Fetches the keys of one issuer.
+pub(crate) struct Fetcher {
+    client: Client,
+    source: KeySource,
+    /// Where discovery said that the keys are, and when.
+    found: Option<(Url, Instant)>,
+}
+
+/// A key set as it came.
+pub(crate) struct Fetched {
+    pub(crate) jwks: Jwks,
+    /// The text, to see whether it is another one.
+    pub(crate) text: String,
+    /// How long the server says that it stays good.
+    pub(crate) max_age: Option<Duration>,
+}
+
+/// Why keys were not had. Messages hold nothing of a body.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    #[error("no certificates to trust: {0}")]
+    Roots(String),
+    #[error("the HTTP client cannot be made: {0}")]
+    Client(String),
+    #[error("no answer within {FETCH_TIMEOUT:?}")]
+    Timeout,
+    #[error("cannot connect to {host}: {reason}")]
+    Connect { host: String, reason: String },
+    #[error("{host} redirects to another host, or too often")]
+    Redirect { host: String },
+    #[error("the answer of {host} broke off: {reason}")]
+    Broken { host: String, reason: String },
+    #[error("{host} answered with status {} for {what}", status.as_u16())]
+    Status { host: String, what: &'static str, status: StatusCode },
+    #[error("{what} of {host} is longer than {max} bytes")]
+    TooLong { host: String, what: &'static str, max: usize },
+    #[error("the discovery document is not JSON with `issuer` and `jwks_uri`")]
+    Discovery,
+    #[error("the discovery document is of another issuer than the configured one, byte for byte")]
+    OtherIssuer,
+    #[error("the `jwks_uri` of the discovery document is not an https address")]
+    JwksUri,
+    #[error("the key set is not UTF-8 text")]
+    NotText,
+    #[error("{0}")]
+    Jwks(#[from] JwksError),
+    #[error("{0}")]
+    Unfit(#[from] weir_authn::IdentityError),
+}
+
+impl FetchError {
+    /// A stable name for logs: a change of it is news.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Roots(_) => "roots",
+            Self::Client(_) => "client",
+            Self::Timeout => "timeout",
+            Self::Connect { .. } => "connect",
+            Self::Redirect { .. } => "redirect",
+            Self::Broken { .. } => "broken",
+            Self::Status { .. } => "status",
+            Self::TooLong { .. } => "too_long",
+            Self::Discovery => "discovery",
+            Self::OtherIssuer => "other_issuer",
+            Self::JwksUri => "jwks_uri",
+            Self::NotText | Self::Jwks(_) => "key_set",
+            Self::Unfit(_) => "no_key_fits",
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Roots(_) | Self::Client(_) => "name the authority of the issuer's certificate with  ca: …",
+            Self::Timeout | Self::Broken { .. } => "is the issuer well, and the way to it?",
+            Self::Connect { .. } => {
+                "is the issuer running, its name right, and its certificate by an authority that this machine or  ca: …  trusts?"
+            }
+            Self::Redirect { .. } => "configure the address that it leads to",
+            Self::Status { .. } | Self::Discovery => {
+                "is `issuer` the address of the issuer? else name the keys with  url: …"
+            }
+            Self::TooLong { .. } | Self::NotText | Self::Jwks(_) => "does the address lead to a JSON web key set?",
+            Self::OtherIssuer => "write `issuer` exactly as the issuer does, or name the keys with  url: …",
+            Self::JwksUri => "the issuer must publish its keys over https",
+            Self::Unfit(_) => "set `algorithms` to those that the issuer signs with",
+        }
+    }
+}
+
+impl Fetcher {
+    /// # Errors
+    ///
+    /// When there are no certificates to trust.
+    pub(crate) fn new(source: KeySource) -> Result<Self, FetchError> {
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls(source.ca.as_deref())?)
+            .redirect(redirect::Policy::custom(follow))
+            .no_proxy()
+            .referer(false)
+            .http1_only()
+            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(FETCH_TIMEOUT)
+            // Minutes pass between two requests.
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(|error| FetchError::Client(root_cause(&error)))?;
+        Ok(Self { client, source, found: None })
+    }
+
+    /// Fetches the keys.
+    ///
+    /// # Errors
+    ///
+    /// Whatever comes between: the keys from before are then the ones to keep.
+    pub(crate) async fn fetch(&mut self) -> Result<Fetched, FetchError> {
+        let attempt = self.attempt();
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, attempt).await.unwrap_or(Err(FetchError::Timeout));
+        if fetched.is_err() {
+            // The keys may have moved.
+            self.found = None;
+        }
+        fetched
+    }
+
+    async fn attempt(&mut self) -> Result<Fetched, FetchError> {
+        let url = match &self.source.place {
+            KeyPlace::Url(url) => url.clone(),
+            KeyPlace::Discover(document) => match &self.found {
+                Some((url, since)) if since.elapsed() < DISCOVERY_EVERY => url.clone(),
+                Some(_) | None => {
+                    let url = self.discover(document.clone()).await?;
+                    self.found = Some((url.clone(), Instant::now()));
+                    url
+                }
+            },
+        };
+        let (body, max_age) = self.get(url, "the key set", JWKS_BYTES_MAX).await?;
+        let text = String::from_utf8(body).map_err(|_| FetchError::NotText)?;
+        Ok(Fetched { jwks: Jwks::parse(&text)?, text, max_age })
+    }
+
+    async fn discover(&self, document: Url) -> Result<Url, FetchError> {
+        let (body, _) = self.get(document.clone(), "the discovery document", DISCOVERY_BYTES_MAX).await?;
+        let value = serde_json::from_slice::<serde_json::Value>(&body).map_err(|_| FetchError::Discovery)?;
+        let text = |name: &str| value.get(name).and_then(serde_json::Value::as_str).ok_or(FetchError::Discovery);
+        if text("issuer")? != self.source.issuer {
+            return Err(FetchError::OtherIssuer);
+        }
+        let url = Url::parse(text("jwks_uri")?).map_err(|_| FetchError::JwksUri)?;
+        // What came over https does not lead to what does not.
+        if !may_fetch(&url) || (document.scheme() == "https" && url.scheme() != "https") {
+            return Err(FetchError::JwksUri);
+        }
+        Ok(url)
+    }
+
+    /// The body, and how long it stays good.
+    async fn get(
+        &self,
+        url: Url,
+        what: &'static str,
+        bytes_max: usize,
+    ) -> Result<(Vec<u8>, Option<Duration>), FetchError> {
+        let host = host_of(&url);
+        let failed = |error: reqwest::Error| explain(&error, host.clone());
+        let mut response = self.client.get(url).send().await.map_err(failed)?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status { host, what, status: response.status() });
+        }
+        let max_age = response.headers().get(CACHE_CONTROL).and_then(|value| max_age(value.to_str().ok()?));
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len().saturating_add(chunk.len()) > bytes_max {
+                return Err(FetchError::TooLong { host, what, max: bytes_max });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((body, max_age))
+    }
+}
+
+/// Trusts the given authorities alone, or those of the system.
+fn tls(ca: Option<&[CertificateDer<'static>]>) -> Result<ClientConfig, FetchError> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(certificates) => {
+            for certificate in certificates {
+                roots.add(certificate.clone()).map_err(|error| FetchError::Roots(error.to_string()))?;
+            }
+        }
+        // One that cannot be read is as one that is not there: what it vouches for is then not trusted.
+        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| FetchError::Client(error.to_string()))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// On one host, by the same scheme and port.
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let same = attempt.previous().last().is_some_and(|before| before.origin() == attempt.url().origin());
+    if same && attempt.previous().len() <= REDIRECTS_MAX { attempt.follow() } else { attempt.error("not on this host") }
+}
+
+fn explain(error: &reqwest::Error, host: String) -> FetchError {
+    if error.is_timeout() {
+        FetchError::Timeout
+    } else if error.is_redirect() {
+        FetchError::Redirect { host }
+    } else if error.is_connect() {
+        FetchError::Connect { host, reason: root_cause(error) }
+    } else {
+        FetchError::Broken { host, reason: root_cause(error) }
+    }
+}
+
+/// What lies at the bottom of an error: the layers above it repeat the address.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let text = cause.to_string();
+    text.lines().next().unwrap_or_default().to_lowercase()
+}
+
+fn host_of(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => "the address".to_owned(),
+    }
+}
+
+/// `max-age` of `Cache-Control` (RFC 9111 section 5.2.2.1).
+fn max_age(value: &str) -> Option<Duration> {
+    let mut directives = value.split(',').map(str::trim);
+    let seconds = directives.find_map(|directive| {
+        let (name, value) = directive.split_once('=')?;
+        name.eq_ignore_ascii_case("max-age").then(|| value.trim_matches('"').parse::<u64>().ok())?
+    })?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    #[test]
+    fn reads_max_age() {
+        let check = |value: &str, expected: Option<u64>| {
+            assert_eq!(super::max_age(value), expected.map(Duration::from_secs), "{value}");
+        };
+        check("public, max-age=3600", Some(3600));
+        check("Max-Age=\"60\"", Some(60));
+        check("max-age=0", Some(0));
+        for value in ["", "no-store", "max-age", "max-age=", "max-age=-1", "s-maxage=60", "x-max-age=7"] {
+            check(value, None);
+        }
+    }
+}
