@@ -20,6 +20,7 @@ mod operations;
 mod policies;
 mod ports;
 mod seen;
+mod tls;
 mod unsupported;
 mod upstream;
 
@@ -28,7 +29,8 @@ use std::path::{Path, PathBuf};
 use weir_policy::{Key, KeyRing, PolicyLimits, PolicySet, Source};
 use weir_yaml::{MapReader, Node, Problems};
 
-use self::seen::Files;
+pub(crate) use self::files::SecretFileError;
+pub(crate) use self::seen::Files;
 pub use address::HostPort;
 pub use audit::{AuditConfig, AuditTopic, Digest, Durability};
 pub use identity::{IdentityConfig, KeyPlace, KeySource, may_fetch};
@@ -37,6 +39,7 @@ pub use listeners::{Listener, ListenerAuth};
 pub use operations::{Admin, Log, LogFormat, LogLevel};
 pub use policies::read_policy;
 pub use seen::Seen;
+pub use tls::{ServerTls, TlsVersion, UpstreamTls};
 pub use upstream::{NodeIds, Upstream};
 
 /// The whole configuration: every value is checked, every file that it names has been read.
@@ -177,10 +180,10 @@ impl Loader<'_> {
         let data_dir = self.data_dir(map.take("data_dir"), problems);
         let upstream = map
             .required("upstream", "add  upstream: { bootstrap: [\"kafka-1.internal:9092\"] }", problems)
-            .and_then(|node| upstream::read(node, problems));
+            .and_then(|node| upstream::read(node, self.base, problems));
         let listeners = map
             .required("listeners", "add at least one: clients connect to it", problems)
-            .and_then(|node| listeners::read(node, problems));
+            .and_then(|node| listeners::read(node, self.base, problems));
         let identity = self.identity(map.take("identity"), problems);
         let policies = map
             .required("policies", "add  policies: [\"policies/*.yaml\"]; what no policy allows is refused", problems)

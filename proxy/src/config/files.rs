@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Why a secret is not taken from a file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum SecretFileError {
+pub(crate) enum SecretFileError {
     /// It cannot be read; the reason in a user's words.
     Unreadable(String),
     /// Every user of the machine may read or write it.

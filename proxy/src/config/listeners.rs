@@ -1,12 +1,14 @@
 //! `listeners`: the doors, and who may come in.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use weir_yaml::{MapReader, Node, Place, Problems, Value, suggest};
 
 use super::address::HostPort;
 use super::identity::IdentityConfig;
 use super::operations::read_socket;
+use super::tls::{self, ServerTls};
 use super::unsupported;
 
 /// A door for clients. The broker at index `i` of the node ids has the port + 1 + `i`, bound and advertised.
@@ -20,6 +22,8 @@ pub struct Listener {
     pub advertise: HostPort,
     /// How clients log in.
     pub auth: ListenerAuth,
+    /// Its TLS; none is plain text.
+    pub tls: Option<ServerTls>,
     /// The configuration says that plaintext off loopback is meant.
     pub insecure: bool,
 }
@@ -45,13 +49,14 @@ pub(super) struct LocatedListener {
     pub(super) auth_place: Place,
 }
 
-pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Vec<LocatedListener>> {
+pub(super) fn read(node: &Node, base: &Path, problems: &mut Problems) -> Option<Vec<LocatedListener>> {
     let items = node.as_list("listeners", problems)?;
     if items.is_empty() {
         problems.error(&node.place, "`listeners` is empty", "add at least one: clients connect to it");
         return None;
     }
-    let listeners: Vec<Option<LocatedListener>> = items.iter().map(|item| read_listener(item, problems)).collect();
+    let listeners: Vec<Option<LocatedListener>> =
+        items.iter().map(|item| read_listener(item, base, problems)).collect();
     // Those that could be read are checked for ports even when another is wrong; the caller gives up because of the error.
     let listeners: Vec<LocatedListener> = listeners.into_iter().flatten().collect();
     for (index, located) in listeners.iter().enumerate() {
@@ -77,7 +82,7 @@ pub(super) fn check_tokens(listeners: &[LocatedListener], identity: &IdentityCon
     }
 }
 
-fn read_listener(node: &Node, problems: &mut Problems) -> Option<LocatedListener> {
+fn read_listener(node: &Node, base: &Path, problems: &mut Problems) -> Option<LocatedListener> {
     let mut map = MapReader::new(node, "a listener", problems)?;
     let name = map
         .required("name", "logs and metrics tell listeners apart by name", problems)
@@ -86,7 +91,11 @@ fn read_listener(node: &Node, problems: &mut Problems) -> Option<LocatedListener
     let bind = bind_node.and_then(|node| read_socket(node, "bind", problems));
     let advertise_node = map.take("advertise");
     let advertise = read_advertise(advertise_node, bind, bind_node, problems);
-    let tls = unsupported::key(&mut map, "tls", "listeners.tls", "this build serves plaintext only", problems);
+    let tls_node = map.take("tls");
+    let tls = match tls_node {
+        Some(node) => tls::read_listener(node, base, advertise.as_ref(), problems).map(Some),
+        None => Some(None),
+    };
     unsupported::key(&mut map, "brokers", "listeners.brokers", "brokers have the ports after the bootstrap", problems);
     let cure =
         "auth: [oauthbearer]  or  auth: { anonymous: {} }; it has no default, so that no door is open by mistake";
@@ -98,7 +107,7 @@ fn read_listener(node: &Node, problems: &mut Problems) -> Option<LocatedListener
     };
     map.finish(problems);
 
-    if let (Some(bind), Some(bind_node), Some(false), false) = (bind, bind_node, insecure, tls)
+    if let (Some(bind), Some(bind_node), Some(false), false) = (bind, bind_node, insecure, tls_node.is_some())
         && !is_loopback(bind)
     {
         let anonymous = matches!(auth, Some(ListenerAuth::Anonymous { .. }));
@@ -112,7 +121,14 @@ fn read_listener(node: &Node, problems: &mut Problems) -> Option<LocatedListener
         advertise_place: advertise_node.map_or_else(|| bind_place.clone(), |node| node.place.clone()),
         bind_place,
         auth_place: auth_node?.place.clone(),
-        listener: Listener { name: name?, bind: bind?, advertise: advertise?, auth: auth?, insecure: insecure? },
+        listener: Listener {
+            name: name?,
+            bind: bind?,
+            advertise: advertise?,
+            auth: auth?,
+            insecure: insecure? && tls_node.is_none(),
+            tls: tls?,
+        },
     })
 }
 

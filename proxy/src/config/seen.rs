@@ -46,7 +46,7 @@ impl Seen {
 
 /// Reads the files of one configuration, and remembers what it saw: whatever is read through it is watched for changes.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(crate) struct Files {
     seen: RefCell<Seen>,
 }
 
@@ -56,7 +56,7 @@ impl Files {
     /// # Errors
     ///
     /// A reason in a user's words.
-    pub(super) fn read_text(&self, path: &Path, bytes_max: usize) -> Result<String, String> {
+    pub(crate) fn read_text(&self, path: &Path, bytes_max: usize) -> Result<String, String> {
         let (text, _) = self.open(path, bytes_max)?;
         Ok(text)
     }
@@ -66,7 +66,7 @@ impl Files {
     /// # Errors
     ///
     /// A reason in a user's words, never a byte of the content.
-    pub(super) fn read_secret(&self, path: &Path, bytes_max: usize) -> Result<String, SecretFileError> {
+    pub(crate) fn read_secret(&self, path: &Path, bytes_max: usize) -> Result<String, SecretFileError> {
         let (text, mode) = self.open(path, bytes_max).map_err(SecretFileError::Unreadable)?;
         if mode & files::MODE_OTHERS != 0 {
             return Err(SecretFileError::OpenToOthers);
@@ -87,7 +87,7 @@ impl Files {
     }
 
     /// Everything that was read.
-    pub(super) fn into_seen(self) -> Seen {
+    pub(crate) fn into_seen(self) -> Seen {
         self.seen.into_inner()
     }
 

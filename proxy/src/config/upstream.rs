@@ -1,11 +1,13 @@
 //! `upstream`: the real cluster.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use weir_yaml::{MapReader, Node, Place, Problems, Value};
 
 use super::address::HostPort;
+use super::tls::{self, UpstreamTls};
 use super::{limits, unsupported};
 
 /// The real cluster and how to reach it.
@@ -15,7 +17,9 @@ pub struct Upstream {
     pub bootstrap: Vec<HostPort>,
     /// The node ids that clients may be told about.
     pub node_ids: NodeIds,
-    /// How long connecting to a broker may take.
+    /// TLS towards brokers; none is plain text.
+    pub tls: Option<UpstreamTls>,
+    /// How long connecting to a broker may take, TLS included.
     pub connect_timeout: Duration,
 }
 
@@ -73,7 +77,7 @@ pub(super) struct LocatedUpstream {
     pub(super) bootstrap_places: Vec<Place>,
 }
 
-pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<LocatedUpstream> {
+pub(super) fn read(node: &Node, base: &Path, problems: &mut Problems) -> Option<LocatedUpstream> {
     let mut map = MapReader::new(node, "upstream", problems)?;
     let bootstrap = map
         .required("bootstrap", "add  bootstrap: [\"kafka-1.internal:9092\"]", problems)
@@ -82,12 +86,15 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<LocatedUpstre
         Some(node) => read_node_ids(node, problems),
         None => Some(NodeIds::default()),
     };
-    unsupported::key(&mut map, "tls", "upstream.tls", "this build reaches brokers in plaintext only", problems);
+    let tls = match map.take("tls") {
+        Some(node) => tls::read_upstream(node, base, problems).map(Some),
+        None => Some(None),
+    };
     unsupported::key(&mut map, "auth", "upstream.auth", "this build does not log in to brokers", problems);
     let connect_timeout = limits::duration(map.take("connect_timeout"), "connect_timeout", CONNECT_TIMEOUT, problems);
     map.finish(problems);
     let (bootstrap, bootstrap_places) = bootstrap?;
-    let upstream = Upstream { bootstrap, node_ids: node_ids?, connect_timeout: connect_timeout? };
+    let upstream = Upstream { bootstrap, node_ids: node_ids?, tls: tls?, connect_timeout: connect_timeout? };
     Some(LocatedUpstream { upstream, bootstrap_places })
 }
 

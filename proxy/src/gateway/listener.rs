@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use weir_audit::ConnectionId;
 use weir_session::{Door, DoorAuth, Peer, Start};
 
 use super::connection::{self, Shared, Stopping};
-use super::places::{Handshake, Handshakes, Place, Places};
+use super::places::{Handshake, Handshakes, Places};
 use super::socket::{self, Socket};
 use crate::config::{Limits, Listener, ListenerAuth, NodeIds};
+use crate::tls::{self, HandshakeError, Swap, TlsStore};
 
 /// Pause after a failed accept (no file descriptors left, most often): the loop must not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -24,6 +26,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Port {
     socket: TcpListener,
     door: Arc<Door>,
+    /// None in plain text.
+    tls: Option<Arc<Swap<ServerConfig>>>,
 }
 
 /// What all ports share.
@@ -46,7 +50,8 @@ pub(crate) struct Unbound {
 }
 
 /// Binds the bootstrap port of a listener and one port per node id.
-pub(crate) async fn bind(listener: &Listener, node_ids: &NodeIds) -> Result<Vec<Port>, Unbound> {
+pub(crate) async fn bind(listener: &Listener, node_ids: &NodeIds, tls: &TlsStore) -> Result<Vec<Port>, Unbound> {
+    let tls = tls.listener(&listener.name);
     let name = &listener.name;
     let advertised = node_ids
         .iter()
@@ -66,11 +71,11 @@ pub(crate) async fn bind(listener: &Listener, node_ids: &NodeIds) -> Result<Vec<
         })
     };
     let bootstrap = bind_one(listener.bind, || format!("the bootstrap of listener `{name}`"));
-    let mut ports = vec![Port { socket: bootstrap.await?, door: door(None) }];
+    let mut ports = vec![Port { socket: bootstrap.await?, door: door(None), tls: tls.clone() }];
     for (index, id) in node_ids.iter().enumerate() {
         let address = SocketAddr::new(listener.bind.ip(), broker_port(listener.bind.port(), index));
         let socket = bind_one(address, || format!("broker {id} of listener `{name}`"));
-        ports.push(Port { socket: socket.await?, door: door(Some(id)) });
+        ports.push(Port { socket: socket.await?, door: door(Some(id)), tls: tls.clone() });
     }
     Ok(ports)
 }
@@ -103,7 +108,7 @@ impl Gate {
         while *stopping.borrow() == Stopping::No {
             tokio::select! {
                 accepted = port.socket.accept() => match accepted {
-                    Ok((stream, peer)) => self.admit(stream, peer, &port.door, &mut connections).await,
+                    Ok((stream, peer)) => self.admit(stream, peer, &port, &mut connections).await,
                     Err(error) => {
                         tracing::warn!(event = "listener.accept_failed", listener = port.door.listener, error = %error);
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -117,20 +122,22 @@ impl Gate {
         while connections.join_next().await.is_some() {}
     }
 
-    async fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, into: &mut JoinSet<()>) {
-        let telemetry = &self.shared.telemetry;
+    async fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, port: &Port, into: &mut JoinSet<()>) {
+        let (telemetry, door) = (&self.shared.telemetry, &port.door);
         let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
             return telemetry.turned_away(&door.listener, peer, "connections_max");
         };
         let Some(place) = self.per_address.take(peer.ip()) else {
             return telemetry.turned_away(&door.listener, peer, "connections_per_address_max");
         };
-        let handshake = match &door.auth {
-            DoorAuth::Anonymous { .. } => None,
-            DoorAuth::Oauthbearer => match self.handshakes.enter(peer.ip()) {
-                Ok(handshake) => Some(handshake),
-                Err(limit) => return telemetry.turned_away(&door.listener, peer, limit),
-            },
+        let handshake = match (&door.auth, &port.tls) {
+            (DoorAuth::Anonymous { .. }, None) => None,
+            (DoorAuth::Anonymous { .. }, Some(_)) | (DoorAuth::Oauthbearer, _) => {
+                match self.handshakes.enter(peer.ip()) {
+                    Ok(handshake) => Some(handshake),
+                    Err(limit) => return telemetry.turned_away(&door.listener, peer, limit),
+                }
+            }
         };
         let mut seed = [0; 32];
         if socket::prepare(&stream).is_err() || getrandom::fill(&mut seed).is_err() {
@@ -146,17 +153,56 @@ impl Gate {
             now: self.shared.clock.now(),
         };
         let (shared, stopping) = (Arc::clone(&self.shared), self.stopping.clone());
-        into.spawn(serve(shared, stream, start, (permit, place, handshake), stopping));
+        let tls = port.tls.clone();
+        into.spawn(async move {
+            serve(shared, (stream, tls), start, handshake, stopping).await;
+            drop((permit, place));
+        });
     }
 }
 
+/// Takes a client through the TLS handshake, where there is TLS, and serves it. `start` is the moment at which it came: its login has
+/// what the handshake left of `login_timeout`.
 async fn serve(
     shared: Arc<Shared>,
-    stream: TcpStream,
+    (stream, tls): (TcpStream, Option<Arc<Swap<ServerConfig>>>),
     start: Start,
-    (permit, place, handshake): (OwnedSemaphorePermit, Place, Option<Handshake>),
-    stopping: watch::Receiver<Stopping>,
+    mut handshake: Option<Handshake>,
+    mut stopping: watch::Receiver<Stopping>,
 ) {
-    connection::serve(shared, Socket::plain(stream), start, handshake, stopping).await;
-    drop((permit, place));
+    let (listener, peer) = (&start.door.listener, start.peer.address);
+    let socket = match tls {
+        None => Socket::plain(stream),
+        Some(tls) => {
+            let secured = secure(stream, tls.get(), start.context.limits.login_timeout, &mut stopping).await;
+            shared.telemetry.handshake(listener, peer, secured.as_ref().map(|_| ()));
+            match secured {
+                Ok(socket) => socket,
+                Err(_) => return shared.telemetry.closed(listener),
+            }
+        }
+    };
+    if let DoorAuth::Anonymous { .. } = start.door.auth {
+        handshake = None;
+    }
+    connection::serve(shared, socket, start, handshake, stopping).await;
+}
+
+async fn secure(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    timeout: Duration,
+    stopping: &mut watch::Receiver<Stopping>,
+) -> Result<Socket, HandshakeError> {
+    let handshake = async {
+        let (tcp, connection) = tls::accept(stream, config).await?;
+        Socket::secured(tcp, connection.into()).map_err(|error| HandshakeError::of(&error))
+    };
+    tokio::select! {
+        biased;
+        secured = tokio::time::timeout(timeout, handshake) => {
+            secured.unwrap_or_else(|_| Err(HandshakeError::timeout(timeout)))
+        }
+        _ = stopping.wait_for(|stopping| *stopping != Stopping::No) => Err(HandshakeError::stopping()),
+    }
 }

@@ -31,6 +31,7 @@ use super::telemetry::{Metrics, Part, Telemetry};
 use super::world::World;
 use crate::admin;
 use crate::config::Config;
+use crate::tls::TlsStore;
 
 /// Why weir does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,9 @@ pub enum ServeError {
     /// The system gave no random bytes.
     #[error("no random bytes from the system: {0}")]
     Random(getrandom::Error),
+    /// A certificate or a key cannot be used any more.
+    #[error("{0}")]
+    Tls(String),
     /// Two metrics have one name.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -110,13 +114,15 @@ async fn run(
     out: &mut impl Write,
 ) -> Result<(), ServeError> {
     let mut signals = Signals::listen()?;
+    let tls =
+        Arc::new(TlsStore::load(config, Arc::clone(&metrics)).map_err(|error| ServeError::Tls(error.to_string()))?);
     let bind_error = |Unbound { address, what, source }| ServeError::Bind { address, what, source };
     let mut ports = Vec::new();
     for listener in &config.listeners {
-        ports.extend(listener::bind(listener, &config.upstream.node_ids).await.map_err(bind_error)?);
+        ports.extend(listener::bind(listener, &config.upstream.node_ids, &tls).await.map_err(bind_error)?);
     }
     let (world, questions) = World::new(context);
-    let dialer = Dialer::new(config.upstream.connect_timeout, None);
+    let dialer = Dialer::new(config.upstream.connect_timeout, tls.upstream());
     let keys = Keys::new(world.clone(), Arc::clone(&metrics));
     let identity = config.identity.build()?;
     world.update(|context| context.identity = Arc::new(keys.follow(&config.identity, identity)));
@@ -138,6 +144,7 @@ async fn run(
     let cluster =
         Cluster { upstream: config.upstream.clone(), dialer, world, questions, metrics: Arc::clone(&metrics) };
     tokio::spawn(cluster.run());
+    tokio::spawn(tls.watch());
     let (stopping, stopped) = watch::channel(Stopping::No);
     let gate = Arc::new(Gate::new(Arc::clone(&shared), &config.limits, stopped));
     let mut doors = JoinSet::new();

@@ -10,6 +10,7 @@ use weir_audit::Kind;
 use weir_session::{CloseReason, Event};
 
 pub(crate) use self::metrics::{Metrics, Part};
+use crate::tls::HandshakeError;
 
 /// In the place of an API that weir does not serve, or could not read.
 const API_OTHER: &str = "other";
@@ -37,6 +38,21 @@ impl Telemetry {
     pub(crate) fn turned_away(&self, listener: &str, peer: SocketAddr, limit: &str) {
         self.metrics.clients.refused.with_label_values(&[listener, limit]).inc();
         tracing::warn!(event = "connection.refused", listener, peer = %peer, limit);
+    }
+
+    /// A client came through the TLS handshake, or did not.
+    pub(crate) fn handshake(&self, listener: &str, peer: SocketAddr, result: Result<(), &HandshakeError>) {
+        let label = result.map_or_else(|error| error.result, |()| "ok");
+        self.metrics.tls.handshakes.with_label_values(&[listener, label]).inc();
+        match result {
+            Ok(()) => tracing::trace!(event = "tls.handshake", listener, peer = %peer),
+            Err(error) if error.is_ordinary() => {
+                tracing::debug!(event = "tls.handshake_failed", listener, peer = %peer, result = label, detail = %error);
+            }
+            Err(error) => {
+                tracing::warn!(event = "tls.handshake_failed", listener, peer = %peer, result = label, detail = %error);
+            }
+        }
     }
 
     pub(crate) fn record(&self, event: &Event, listener: &str, peer: SocketAddr, principal: Option<&str>) {

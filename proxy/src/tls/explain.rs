@@ -108,7 +108,7 @@ fn refused(alert: AlertDescription) -> String {
 }
 
 /// `unknown ca` of `UnknownCA`.
-fn words(alert: AlertDescription) -> String {
+pub(crate) fn words(alert: AlertDescription) -> String {
     let name = alert.as_str().unwrap_or("without a name");
     let mut words = String::new();
     let mut after_capital = true;
@@ -122,10 +122,8 @@ fn words(alert: AlertDescription) -> String {
     words
 }
 
-/// A moment as people write it, in UTC.
-pub(crate) fn date(time: UnixTime) -> String {
-    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("second {seconds}"), |time| time.to_string())
+fn date(time: UnixTime) -> String {
+    super::date(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Names of a certificate that one line shows.

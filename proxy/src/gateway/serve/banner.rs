@@ -20,17 +20,22 @@ pub(crate) fn banner(config: &Config, context: &Context, opened: &Opened, thread
             config::ListenerAuth::Oauthbearer => "oauthbearer".to_owned(),
             config::ListenerAuth::Anonymous { groups } => format!("anonymous, groups {}", groups.join(", ")),
         };
-        let insecure = if listener.insecure { "   INSECURE: neither TLS nor loopback" } else { "" };
+        let security = match (&listener.tls, listener.insecure) {
+            (Some(_), _) => "   TLS",
+            (None, true) => "   INSECURE: neither TLS nor loopback",
+            (None, false) => "",
+        };
         line(
             "listener",
             format!(
-                "{}   {}   told to clients: {}   {auth}{insecure}",
+                "{}   {}   told to clients: {}   {auth}{security}",
                 listener.name, listener.bind, listener.advertise
             ),
         );
     }
     let bootstrap = config.upstream.bootstrap.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    line("upstream", format!("{bootstrap}   plaintext, no login"));
+    let tls = if config.upstream.tls.is_some() { "TLS" } else { "plaintext" };
+    line("upstream", format!("{bootstrap}   {tls}, no login"));
     let digest = context.policy.digest().iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>();
     line(
         "policies",

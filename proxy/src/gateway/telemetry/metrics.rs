@@ -9,6 +9,7 @@ mod clients;
 mod keys;
 mod process;
 mod ready;
+mod tls;
 mod traffic;
 mod upstream;
 
@@ -23,6 +24,7 @@ use self::keys::KeyMetrics;
 use self::process::ProcessMetrics;
 pub(crate) use self::ready::Part;
 use self::ready::Readiness;
+use self::tls::TlsMetrics;
 use self::traffic::TrafficMetrics;
 use self::upstream::UpstreamMetrics;
 
@@ -36,6 +38,7 @@ pub(crate) struct Metrics {
     pub(crate) upstream: UpstreamMetrics,
     pub(crate) keys: KeyMetrics,
     pub(crate) process: ProcessMetrics,
+    pub(crate) tls: TlsMetrics,
     pub(crate) ready: Readiness,
 }
 
@@ -55,6 +58,7 @@ impl Metrics {
             upstream: UpstreamMetrics::new(&maker)?,
             keys: KeyMetrics::new(&maker)?,
             process: ProcessMetrics::new(&maker)?,
+            tls: TlsMetrics::new(&maker)?,
             ready: Readiness::new(&maker)?,
             registry,
         })
