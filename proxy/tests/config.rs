@@ -1,6 +1,9 @@
 //! What `weir.yaml` becomes, and what each mistake in it is answered with.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+#[path = "config/tls.rs"]
+mod tls;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -50,6 +50,8 @@ pub struct KafkaOptions {
     pub node_id: i32,
     /// The network namespace that it runs in; none is the test's own.
     pub namespace: Option<Namespace>,
+    /// More doors beside the one without TLS and login: name, security protocol, port. The host is the same.
+    pub listeners: Vec<(String, String, u16)>,
     /// Lines of its properties file; a later line wins over an earlier one and over the testkit's own.
     pub properties: Vec<(String, String)>,
     /// More options for its JVM.
@@ -67,6 +69,7 @@ impl Default for KafkaOptions {
             port: None,
             node_id: 1,
             namespace: None,
+            listeners: Vec::new(),
             properties: Vec::new(),
             jvm: Vec::new(),
             format: Vec::new(),
@@ -81,6 +84,13 @@ impl KafkaOptions {
     pub fn in_namespace(mut self, namespace: &Namespace, host: &str) -> Self {
         self.namespace = Some(namespace.clone());
         host.clone_into(&mut self.host);
+        self
+    }
+
+    /// Adds a door, such as `TLS` with the protocol `SSL`; its own properties start with `listener.name.tls.`.
+    #[must_use]
+    pub fn listener(mut self, name: &str, protocol: &str, port: u16) -> Self {
+        self.listeners.push((name.to_owned(), protocol.to_owned(), port));
         self
     }
 
@@ -287,10 +297,15 @@ impl Kafka {
 
     fn write_properties(&self, controller_port: u16) -> Result<(), Error> {
         let (node, host) = (self.options.node_id, &self.options.host);
+        let more = self.options.listeners.iter();
+        let doors: String = more.clone().map(|(name, _, port)| format!(",{name}://{host}:{port}")).collect();
+        let protocols: String = more.map(|(name, protocol, _)| format!(",{name}:{protocol}")).collect();
         let mut lines = vec![
             format!("node.id={node}"),
-            format!("listeners=PLAINTEXT://{},CONTROLLER://{host}:{controller_port}", self.bootstrap),
-            format!("advertised.listeners=PLAINTEXT://{}", self.bootstrap),
+            format!("listeners=PLAINTEXT://{},CONTROLLER://{host}:{controller_port}{doors}", self.bootstrap),
+            format!("advertised.listeners=PLAINTEXT://{}{doors}", self.bootstrap),
+            format!("listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}"),
+            "inter.broker.listener.name=PLAINTEXT".to_owned(),
             format!("controller.quorum.voters={node}@{host}:{controller_port}"),
             format!("log.dirs={}", self.log_dir().display()),
         ];

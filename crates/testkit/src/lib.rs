@@ -6,6 +6,7 @@
 //! | [`Console`] | Kafka's own console producer and consumer, as somebody at a terminal would run them |
 //! | [`Network`] | three network namespaces in which clients reach weir and nothing else |
 //! | [`WeirProcess`] | the built `weir` binary as its own process: start, stop, kill, restart |
+//! | [`Authority`] | a certificate authority, and what it issues |
 //! | [`TokenIssuer`] | an identity provider: keys, a key set, tokens good and hostile |
 //! | [`WorkDir`], [`WeirYaml`] | a folder with a `weir.yaml`, policies and key files |
 //! | [`PortBlock`] | free consecutive ports that no other test, in this process or another, is given |
@@ -22,6 +23,7 @@
 //! # Ok::<(), weir_testkit::Error>(())
 //! ```
 
+mod certificates;
 mod child;
 mod error;
 mod kafka;
@@ -31,6 +33,7 @@ mod process;
 mod tokens;
 mod workdir;
 
+pub use certificates::{Authority, Certificate};
 pub use child::{Finished, Guarded};
 pub use error::Error;
 pub use kafka::console::{ClientProperties, Console};
