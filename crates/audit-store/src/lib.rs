@@ -20,18 +20,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod cut;
 mod database;
+mod disk;
 mod error;
 mod files;
 mod index;
 mod keys;
+mod prune;
 mod query;
 mod reader;
 mod store;
 
+pub use disk::{Ballast, Space, used_bytes};
 pub use error::StoreError;
 pub use files::HeadFile;
 pub use keys::{Keys, checkpoint_seed};
+pub use prune::{Demand, PLAN_ENTRIES_MAX, PLAN_INDEX_ROWS_MAX, Plan, Pruner};
 pub use query::{Covered, Found, FoundRow, Query};
 pub use reader::{Entries, Reader, verify};
 pub use store::{Opened, Store};

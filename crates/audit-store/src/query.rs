@@ -36,6 +36,8 @@ pub struct Found {
     pub rows: Vec<FoundRow>,
     /// The entries that the times select, whether they match or not; `None` = there are none.
     pub covered: Option<Covered>,
+    /// The first entry that is left; what was before it was pruned.
+    pub first: u64,
     /// Whether older ones were left out because of the limit.
     pub more: bool,
     /// Rows that were read and are no entries.
@@ -71,7 +73,7 @@ impl Reader {
     /// When the database cannot be read.
     pub fn query(&self, query: &Query) -> Result<Found, StoreError> {
         let query = &query.clipped();
-        let mut found = Found::default();
+        let mut found = Found { first: self.first(), ..Found::default() };
         let Some(covered) = self.covered(query)? else { return Ok(found) };
         found.covered = Some(covered);
         let limit = query.limit.unwrap_or(usize::MAX);
@@ -129,7 +131,7 @@ impl Reader {
         };
         let first = match query.since {
             Some(since) => self.partition_point(end, |at| at < since)?,
-            None => 0,
+            None => self.first(),
         };
         let behind = match query.until {
             Some(until) => self.partition_point(end, |at| at <= until)?,
@@ -143,7 +145,7 @@ impl Reader {
 
     /// The first sequence number below `end` whose time is not `before`.
     fn partition_point(&self, end: u64, before: impl Fn(u64) -> bool) -> Result<u64, StoreError> {
-        let (mut low, mut high) = (0, end);
+        let (mut low, mut high) = (self.first(), end);
         while low < high {
             let middle = low + (high - low) / 2;
             if self.at_or_after(middle)?.is_some_and(&before) {

@@ -8,6 +8,7 @@ use rocksdb::{DB, DBRawIterator};
 use weir_audit::verify::{Expected, Report, Verdict, Verifier};
 use weir_audit::{ChainId, ChainState, HeadNote};
 
+use crate::cut::read_cut;
 use crate::database::{self, ENTRY, family};
 use crate::error::StoreError;
 use crate::files::Layout;
@@ -21,6 +22,7 @@ pub struct Reader {
     chain: Option<ChainId>,
     state: Result<Option<ChainState>, String>,
     note: Result<Option<HeadNote>, String>,
+    cut: Result<Option<ChainState>, String>,
 }
 
 /// The entries of a log, in order; see [`Reader::entries`].
@@ -63,9 +65,13 @@ impl Reader {
             Ok(note) => Ok(note),
             Err(error) => Err(damage(error)?),
         };
+        let cut = match read_cut(&db) {
+            Ok(cut) => Ok(cut),
+            Err(error) => Err(damage(error)?),
+        };
         // Only to check entries against; who may not read the keys goes without.
         let chain = keys::read_chain(layout).ok().flatten();
-        Ok(Self { db, chain, state, note })
+        Ok(Self { db, chain, state, note, cut })
     }
 
     /// The chain: of the key file, else of the head row, else of the head file.
@@ -80,6 +86,18 @@ impl Reader {
     #[must_use]
     pub fn head(&self) -> Option<&ChainState> {
         self.state.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    /// Where the log begins when entries were pruned; `None` when none were, or the row that says so is damaged.
+    #[must_use]
+    pub fn cut(&self) -> Option<&ChainState> {
+        self.cut.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    /// The first entry that is left: 0 while nothing was pruned.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.cut().map_or(0, |cut| cut.head.size())
     }
 
     /// The head file; `None` when there is none or it is damaged.
@@ -116,7 +134,7 @@ impl Reader {
             chain: self.chain().unwrap_or(unknown),
             head: self.head().cloned(),
             note: self.head_note().cloned(),
-            cut: None,
+            cut: self.cut().cloned(),
         };
         let mut verifier = Verifier::new(expected);
         for row in self.entries(0)? {

@@ -1,23 +1,29 @@
 //! The log of the running gateway.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rocksdb::{DB, Direction, IteratorMode, WriteBatch, WriteOptions};
-use weir_audit::{ChainState, Entry, EntrySink, HeadNote, IntentId, IntentRow, SinkBatch, chain};
+use weir_audit::{ChainState, Entry, EntrySink, HeadNote, IntentId, IntentRow, Prune, SealedEntry, SinkBatch, chain};
 
-use crate::database::{self, ENTRY, HEAD_KEY, INDEX, INTENT_PREFIX, STATE, family};
+use crate::cut::{check_cut, read_cut};
+use crate::database::{self, CUT_BY_KEY, CUT_KEY, ENTRY, HEAD_KEY, INDEX, INTENT_PREFIX, STATE, family};
 use crate::error::StoreError;
 use crate::files::{HeadFile, Layout};
 use crate::index::Seen;
 use crate::keys::{self, Keys};
+use crate::prune::{Plan, Pruner};
 
 /// An [`EntrySink`] on RocksDB. One process may have it open; readers may be many.
 #[derive(Debug)]
 pub struct Store {
-    db: DB,
+    db: Arc<DB>,
     layout: Layout,
     state: ChainState,
     seen: Seen,
+    /// The first entry that is left.
+    first: u64,
+    staged: Option<Plan>,
     failed: bool,
     noted: Option<HeadNote>,
 }
@@ -58,12 +64,22 @@ impl Store {
             None => ChainState::new(keys.chain),
         };
         check_last_entry(&db, &chain)?;
+        let cut = read_cut(&db)?;
+        check_cut(&db, &chain, cut.as_ref())?;
         if let Some(noted) = &noted {
-            check_note(&db, &chain, noted)?;
+            check_note(&db, &chain, cut.as_ref(), noted)?;
         }
         let in_doubt = read_intents(&db)?;
-        let mut store =
-            Self { db, layout, state: chain.clone(), seen: Seen::default(), failed: false, noted: noted.clone() };
+        let mut store = Self {
+            db: Arc::new(db),
+            layout,
+            state: chain.clone(),
+            seen: Seen::default(),
+            first: cut.map_or(0, |cut| cut.head.size()),
+            staged: None,
+            failed: false,
+            noted: noted.clone(),
+        };
         // From the first moment on there is a head file: that it is missing later means something.
         store.sync_head()?;
         Ok((store, Opened { chain, in_doubt, keys, noted }))
@@ -98,6 +114,25 @@ impl Store {
         self.layout.head.clone()
     }
 
+    /// The first entry that is left: 0 while nothing was pruned.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Plans what goes, on another thread than the one that appends.
+    #[must_use]
+    pub fn pruner(&self) -> Pruner {
+        Pruner::new(Arc::downgrade(&self.db))
+    }
+
+    /// Takes a plan, whose prune entry must be appended next. False when it is not about this log as it is now.
+    pub fn stage(&mut self, plan: Plan) -> bool {
+        let fits = plan.prune.from == self.first && plan.prune.cut.size() <= self.state.head.size();
+        self.staged = fits.then_some(plan);
+        fits
+    }
+
     /// Closes and opens again; what to do after an append failed. The intents that come back now belong to sessions that may be alive:
     /// these close them, or the next start does.
     ///
@@ -124,12 +159,17 @@ impl EntrySink for Store {
         if found != expected || batch.chain != self.state.chain {
             return Err(StoreError::OutOfPlace { expected, found });
         }
-        let (state, entry, index) = (family(&self.db, STATE)?, family(&self.db, ENTRY)?, family(&self.db, INDEX)?);
+        let db = Arc::clone(&self.db);
+        let (state, entry, index) = (family(&db, STATE)?, family(&db, ENTRY)?, family(&db, INDEX)?);
         let mut write = WriteBatch::default();
-        for sealed in &batch.entries {
-            let seq = sealed.entry.seq;
-            write.put_cf(entry, seq.to_be_bytes(), &sealed.bytes);
-            self.seen.rows(seq, &sealed.entry.body, |key| write.put_cf(index, key, []));
+        let mut first = self.first;
+        for SealedEntry { entry: Entry { seq, body, .. }, bytes } in &batch.entries {
+            write.put_cf(entry, seq.to_be_bytes(), bytes);
+            self.seen.rows(*seq, body, |key| write.put_cf(index, key, []));
+            if let Some(prune) = &body.prune {
+                self.remove(&mut write, *seq, prune)?;
+                first = prune.cut.size();
+            }
         }
         if !batch.entries.is_empty() {
             write.put_cf(state, HEAD_KEY, batch.head.encode(&batch.chain));
@@ -138,10 +178,34 @@ impl EntrySink for Store {
         batch.intents_removed.iter().for_each(|id| write.delete_cf(state, intent_key(id)));
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.db.write_opt(write, &options).map_err(StoreError::database("append to"))?;
+        db.write_opt(write, &options).map_err(StoreError::database("append to"))?;
         self.state.head = batch.head.clone();
+        self.first = first;
         self.failed = false;
         Ok(())
+    }
+}
+
+impl Store {
+    /// Adds to the batch of a prune entry what it does: the entries go, and the row says where the log begins.
+    fn remove(&mut self, write: &mut WriteBatch, seq: u64, prune: &Prune) -> Result<(), StoreError> {
+        let planned = self.staged.take().filter(|plan| plan.prune.from == prune.from && plan.prune.cut == prune.cut);
+        let Some(plan) = planned.filter(|_| prune.from == self.first) else {
+            return Err(StoreError::OutOfPlace { expected: self.first, found: prune.from });
+        };
+        let (state, entry, index) = (family(&self.db, STATE)?, family(&self.db, ENTRY)?, family(&self.db, INDEX)?);
+        write.delete_range_cf(entry, prune.from.to_be_bytes(), prune.cut.size().to_be_bytes());
+        plan.index_rows.iter().for_each(|key| write.delete_cf(index, key));
+        write.put_cf(state, CUT_KEY, prune.cut.encode(&self.state.chain));
+        write.put_cf(state, CUT_BY_KEY, seq.to_be_bytes());
+        Ok(())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // A compaction that a pruner began ends here, so that the database is closed soon and can be opened again.
+        self.db.cancel_all_background_work(false);
     }
 }
 
@@ -174,7 +238,7 @@ fn check_last_entry(db: &DB, state: &ChainState) -> Result<(), StoreError> {
 }
 
 /// The log must extend what the head file says.
-fn check_note(db: &DB, state: &ChainState, note: &HeadNote) -> Result<(), StoreError> {
+fn check_note(db: &DB, state: &ChainState, cut: Option<&ChainState>, note: &HeadNote) -> Result<(), StoreError> {
     let rows = state.head.size();
     if note.chain != state.chain {
         return Err(StoreError::Damaged { what: "its head file is another chain's" });
@@ -183,8 +247,17 @@ fn check_note(db: &DB, state: &ChainState, note: &HeadNote) -> Result<(), StoreE
         return Err(StoreError::Behind { rows, noted: note.size });
     }
     let Some(seq) = note.size.checked_sub(1) else { return Ok(()) };
-    let row = db.get_pinned_cf(family(db, ENTRY)?, seq.to_be_bytes()).map_err(StoreError::database("read"))?;
-    let same = row.is_some_and(|bytes| chain::leaf_hash(&bytes) == note.last);
+    let same = match cut.map(|cut| &cut.head) {
+        Some(cut) if note.size < cut.size() => {
+            return Err(StoreError::Damaged { what: "its head file is older than its first entry" });
+        }
+        // Everything that the head file knew of is gone.
+        Some(cut) if note.size == cut.size() => cut.note(state.chain) == *note,
+        Some(_) | None => {
+            let row = db.get_pinned_cf(family(db, ENTRY)?, seq.to_be_bytes()).map_err(StoreError::database("read"))?;
+            row.is_some_and(|bytes| chain::leaf_hash(&bytes) == note.last)
+        }
+    };
     if same && (note.size != rows || note.root == state.head.frontier.root()) {
         Ok(())
     } else {

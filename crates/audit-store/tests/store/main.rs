@@ -4,5 +4,6 @@
 mod common;
 mod crash;
 mod open;
+mod prune;
 mod query;
 mod tamper;
