@@ -6,6 +6,7 @@ use weir_policy::Pattern;
 use weir_yaml::{MapReader, Node, Problems};
 
 use super::operations::read_choice;
+use super::retain::{self, RetainConfig};
 use super::{limits, unsupported};
 
 /// What is recorded, and how surely.
@@ -19,6 +20,8 @@ pub struct AuditConfig {
     pub topics: Vec<AuditTopic>,
     /// How long anything waits for the log before its connection closes.
     pub hold_max: Duration,
+    /// How long entries are kept, and how much room they may take.
+    pub retain: RetainConfig,
 }
 
 impl AuditConfig {
@@ -38,6 +41,7 @@ impl Default for AuditConfig {
             digest: Digest::default(),
             topics: Vec::new(),
             hold_max: HOLD_MAX,
+            retain: RetainConfig::default(),
         }
     }
 }
@@ -85,11 +89,17 @@ pub(super) fn read(node: Option<&Node>, problems: &mut Problems) -> Option<Audit
         None => Some(Vec::new()),
     };
     let hold_max = limits::duration(map.take("hold_max"), "audit.hold_max", HOLD_MAX, problems);
-    unsupported::key(&mut map, "retain", "audit.retain", "this build keeps every entry", problems);
+    let retain = retain::read(map.take("retain"), problems);
     unsupported::key(&mut map, "checkpoint", "audit.checkpoint", "this build does not sign checkpoints", problems);
     unsupported::key(&mut map, "anchors", "audit.anchors", "this build does not publish checkpoints", problems);
     map.finish(problems);
-    Some(AuditConfig { durability: durability?, digest: digest?, topics: topics?, hold_max: hold_max? })
+    Some(AuditConfig {
+        durability: durability?,
+        digest: digest?,
+        topics: topics?,
+        hold_max: hold_max?,
+        retain: retain?,
+    })
 }
 
 fn read_topics(node: &Node, problems: &mut Problems) -> Option<Vec<AuditTopic>> {

@@ -10,8 +10,10 @@
 //! ```
 
 mod book;
+mod disk;
 mod head;
 mod own;
+mod room;
 mod writer;
 
 use std::path::PathBuf;
@@ -24,11 +26,14 @@ use weir_audit::{Commit, EntryBody, IntentId, Ticket};
 use weir_audit_store::{Opened, Store};
 
 use self::book::{Book, Reopening};
+pub(crate) use self::disk::make_room;
+use self::disk::{Disk, Shared};
 use self::head::HeadKeeper;
 use self::own::Own;
 use self::writer::Writer;
 use super::inbox::Inbox;
 use super::telemetry::Metrics;
+use crate::config::RetainConfig;
 
 /// Commits that may be queued, of all connections together; beyond it they are refused as unrecorded.
 const COMMITS_QUEUED_MAX: usize = 65_536;
@@ -70,19 +75,27 @@ impl Ledger {
     pub(crate) fn start(
         (store, opened): (Store, Opened),
         data_dir: PathBuf,
+        retain: RetainConfig,
         metrics: Arc<Metrics>,
         seed: [u8; 32],
     ) -> std::io::Result<(Self, LedgerThread)> {
         let (orders, queue) = mpsc::sync_channel(COMMITS_QUEUED_MAX);
         let turned_away = Arc::new(AtomicU64::new(0));
-        let head = HeadKeeper::start(store.head_file())?;
+        // Opening the store wrote its head file.
+        let head = HeadKeeper::start(store.head_file(), opened.chain.head.size())?;
+        let (first, shared) = (store.first(), Arc::new(Shared::default()));
+        shared.opened(store.pruner(), first);
+        let disk = Disk::start(data_dir.clone(), retain, Arc::clone(&shared), Arc::clone(&metrics))?;
         let book = Book::new(store, opened.chain, move || match Store::open(&data_dir) {
-            Ok((store, opened)) => Reopening::Open(store, opened.chain, opened.in_doubt),
+            Ok((store, opened)) => {
+                shared.opened(store.pruner(), store.first());
+                Reopening::Open(store, opened.chain, opened.in_doubt)
+            }
             Err(error) if error.is_damage() => Reopening::Never(error.to_string()),
             Err(error) => Reopening::Later(error.to_string()),
         });
         let (turned, counts) = (Arc::clone(&turned_away), Arc::clone(&metrics));
-        let writer = Writer::new(book, head, queue, Own::new(seed), turned, counts);
+        let writer = Writer::new(book, head, queue, Own::new(seed), (retain, disk, first), turned, counts);
         let in_doubt = opened.in_doubt;
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run(&in_doubt))?;
         Ok((Self { orders, turned_away, metrics }, LedgerThread { thread }))

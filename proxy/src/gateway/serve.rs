@@ -24,7 +24,7 @@ use super::cluster::Cluster;
 use super::connection::{Shared, Stopping};
 use super::dial::Dialer;
 use super::keys::Keys;
-use super::ledger::{Ledger, LedgerThread};
+use super::ledger::{Ledger, LedgerThread, make_room};
 use super::listener::{self, Gate, Unbound};
 use super::pool::Pool;
 use super::telemetry::{Metrics, Part, Telemetry};
@@ -81,6 +81,7 @@ pub enum ServeError {
 /// Everything that prevents serving, before the first client is let in; [`ServeError::DrainTimeout`] at the end.
 pub fn serve(config: Config, policy: PolicySet, out: &mut impl Write) -> Result<(), ServeError> {
     let open = |source| ServeError::Audit { path: config.data_dir.display().to_string(), source };
+    make_room(&config.data_dir);
     let (store, opened) = Store::open(&config.data_dir).map_err(open)?;
     let metrics = Arc::new(Metrics::new()?);
     metrics.audit.up.set(1);
@@ -91,7 +92,8 @@ pub fn serve(config: Config, policy: PolicySet, out: &mut impl Write) -> Result<
     getrandom::fill(&mut seed).map_err(ServeError::Random)?;
     let context = context(&config, policy, opened.keys.digest)?;
     let banner = banner(&config, &context, &opened, threads);
-    let (ledger, thread) = Ledger::start((store, opened), config.data_dir.clone(), Arc::clone(&metrics), seed)?;
+    let (ledger, thread) =
+        Ledger::start((store, opened), config.data_dir.clone(), config.audit.retain, Arc::clone(&metrics), seed)?;
     let result = runtime.block_on(run(&config, context, ledger.clone(), metrics, threads, banner, out));
     // Connections are gone: what is left in the queue is written, then the end.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -61,6 +61,8 @@ pub(super) struct Book<S: EntrySink> {
     lost: HashSet<EventId>,
     lost_beyond: u64,
     own_tickets: u64,
+    /// Nothing new is taken; see [`Book::pause`].
+    paused: bool,
 }
 
 enum Log<S: EntrySink> {
@@ -85,6 +87,7 @@ impl<S: EntrySink<Error: Display>> Book<S> {
             lost: HashSet::new(),
             lost_beyond: 0,
             own_tickets: 0,
+            paused: false,
         }
     }
 
@@ -107,6 +110,35 @@ impl<S: EntrySink<Error: Display>> Book<S> {
         matches!(self.log, Log::Down)
     }
 
+    /// Whether the log can be written, as far as is known.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.log, Log::Up(_))
+    }
+
+    /// From now on nothing new is taken: there is no room for it. What closes an open intent is written all the same, since its request
+    /// was forwarded, and there are no more of these than intents. weir's own entries wait.
+    pub(super) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Everything is taken again.
+    pub(super) fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// Whether entries of weir's own are due.
+    pub(super) fn has_due(&self) -> bool {
+        !self.paused && !self.owed.is_empty()
+    }
+
+    /// The log itself; `None` while it is down.
+    pub(super) fn sink_mut(&mut self) -> Option<&mut S> {
+        match &mut self.log {
+            Log::Up(committer) => Some(committer.sink_mut()),
+            Log::Down | Log::Ended => None,
+        }
+    }
+
     /// What the head file may say: everything in it is durable. `None` while that is unknown.
     pub(super) fn head_note(&self) -> Option<HeadNote> {
         match &self.log {
@@ -125,37 +157,55 @@ impl<S: EntrySink<Error: Display>> Book<S> {
         remembered.saturating_add(std::mem::take(&mut self.lost_beyond))
     }
 
-    /// Commits what is owed and what was queued, in this order.
+    /// Commits what is owed and what was queued, in this order. While paused, only what closes an intent.
     pub(super) fn commit(&mut self, queued: Vec<(Ticket, Commit)>) -> Written {
+        let paused = self.paused;
+        let (queued, refused) = queued.into_iter().partition::<Vec<_>, _>(|(_, commit)| !paused || closes(commit));
         let effects = queued.iter().map(|(_, commit)| Effect::of(commit)).collect::<Vec<_>>();
-        let Log::Up(committer) = &mut self.log else {
-            effects.into_iter().for_each(|effect| self.lose(effect));
-            return Written {
-                unrecorded: queued.into_iter().map(|(ticket, _)| ticket).collect(),
-                ..Written::default()
-            };
-        };
         let mut batch = Vec::with_capacity(self.owed.len() + queued.len());
-        for (entry, closes) in &self.owed {
-            self.own_tickets += 1;
-            let commit = Commit::Entry { entry: entry.clone(), closes: closes.clone() };
-            batch.push((Ticket::new(OWN, self.own_tickets), commit));
+        if !paused && matches!(self.log, Log::Up(_)) {
+            for (entry, closes) in &self.owed {
+                self.own_tickets += 1;
+                let commit = Commit::Entry { entry: entry.clone(), closes: closes.clone() };
+                batch.push((Ticket::new(OWN, self.own_tickets), commit));
+            }
         }
         batch.extend(queued);
-        let Committed { mut receipts, mut unrecorded } = committer.commit(batch);
-        let mut failure = None;
-        if committer.is_poisoned() {
-            let fault = committer.fault().map(|fault| fault.to_string());
-            let error = committer.take_error().map(|error| error.to_string());
-            failure = Some(error.or(fault).unwrap_or_default());
-            self.log = Log::Down;
-        }
+        let Written { mut receipts, mut unrecorded, failure } = self.write(batch);
         // Commits are answered in order: once one is unrecorded, so is all that follows.
         self.owed.drain(..receipts.iter().filter(|receipt| receipt.ticket().connection() == OWN).count());
         receipts.retain(|receipt| receipt.ticket().connection() != OWN);
         unrecorded.retain(|ticket| ticket.connection() != OWN);
         for (at, effect) in effects.into_iter().enumerate() {
             if at < receipts.len() { self.take_effect(effect) } else { self.lose(effect) }
+        }
+        for (ticket, commit) in refused {
+            self.lose(Effect::of(&commit));
+            unrecorded.push(ticket);
+        }
+        Written { receipts, unrecorded, failure }
+    }
+
+    /// Writes one entry of weir's own at once, paused or not: it is durable, or nobody tries it again.
+    pub(super) fn say(&mut self, entry: EntryBody) -> (bool, Option<String>) {
+        self.own_tickets += 1;
+        let commit = Commit::Entry { entry, closes: Vec::new() };
+        let written = self.write(vec![(Ticket::new(OWN, self.own_tickets), commit)]);
+        (!written.receipts.is_empty(), written.failure)
+    }
+
+    fn write(&mut self, batch: Vec<(Ticket, Commit)>) -> Written {
+        let Log::Up(committer) = &mut self.log else {
+            let unrecorded = batch.into_iter().map(|(ticket, _)| ticket).collect();
+            return Written { unrecorded, ..Written::default() };
+        };
+        let Committed { receipts, unrecorded } = committer.commit(batch);
+        let mut failure = None;
+        if committer.is_poisoned() {
+            let fault = committer.fault().map(|fault| fault.to_string());
+            let error = committer.take_error().map(|error| error.to_string());
+            failure = Some(error.or(fault).unwrap_or_default());
+            self.log = Log::Down;
         }
         Written { receipts, unrecorded, failure }
     }
@@ -213,6 +263,14 @@ impl<S: EntrySink<Error: Display>> Book<S> {
         } else if !self.lost.contains(&event) {
             self.lost_beyond = self.lost_beyond.saturating_add(1);
         }
+    }
+}
+
+/// Whether a commit ends something that is open in the log.
+fn closes(commit: &Commit) -> bool {
+    match commit {
+        Commit::Intent(_) => false,
+        Commit::Entry { closes, .. } => !closes.is_empty(),
     }
 }
 

@@ -20,10 +20,13 @@ pub(super) struct HeadKeeper {
     /// What the file holds, or will when the write under way is done.
     offered: Option<HeadNote>,
     due: Instant,
+    /// Entries that the file is known to vouch for.
+    covered: u64,
 }
 
 impl HeadKeeper {
-    pub(super) fn start(file: HeadFile) -> std::io::Result<Self> {
+    /// `covered`: entries that the file vouches for already.
+    pub(super) fn start(file: HeadFile, covered: u64) -> std::io::Result<Self> {
         let (notes, to_write) = mpsc::sync_channel::<HeadNote>(1);
         let (done, results) = mpsc::sync_channel(1);
         let writer = file.clone();
@@ -35,7 +38,7 @@ impl HeadKeeper {
             }
         };
         let thread = std::thread::Builder::new().name("ledger-head".to_owned()).spawn(work)?;
-        Ok(Self { file, notes, results, thread, writing: false, offered: None, due: Instant::now() })
+        Ok(Self { file, notes, results, thread, writing: false, offered: None, due: Instant::now(), covered })
     }
 
     /// Has the head written, once a second and only when it changed.
@@ -57,6 +60,11 @@ impl HeadKeeper {
             self.writing = true;
             self.offered = Some(note);
         }
+    }
+
+    /// Entries that the file is known to vouch for.
+    pub(super) fn covered(&self) -> u64 {
+        self.covered
     }
 
     /// Waits for the write under way: somebody else is about to write the file.
@@ -85,6 +93,8 @@ impl HeadKeeper {
         if let Err(error) = result {
             self.offered = None;
             tracing::error!(event = "audit.head_failed", path = %self.file.path().display(), error = %error);
+        } else if let Some(note) = &self.offered {
+            self.covered = note.size;
         }
     }
 }

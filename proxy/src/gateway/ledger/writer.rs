@@ -1,5 +1,7 @@
 //! The loop of the ledger's thread.
 
+mod room;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,16 +13,23 @@ use weir_audit_store::Store;
 
 use super::Order;
 use super::book::{Book, Look, Written};
+use super::disk::Disk;
 use super::head::{HEAD_EVERY, HeadKeeper};
 use super::own::Own;
+use super::room::Stop;
+use crate::config::RetainConfig;
 use crate::gateway::clock::Clock;
 use crate::gateway::inbox::{Inbox, Message};
 use crate::gateway::telemetry::{Metrics, Part};
 
 /// Pause before a log that cannot be written is opened again.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
+/// What the system says of a full disk, in the database's words.
+const NO_SPACE: &str = "No space left";
 /// How many failures to open it again share one log line.
 const REOPEN_FAILURES_PER_LINE: u32 = 20;
+
+use self::room::Stopped;
 
 /// What the thread owns.
 pub(super) struct Writer {
@@ -38,6 +47,11 @@ pub(super) struct Writer {
     started: Instant,
     reopen_at: Instant,
     reopen_failures: u32,
+    retain: RetainConfig,
+    disk: Disk,
+    stopped: Option<Stopped>,
+    /// The first entry that is left.
+    first: u64,
     /// How much later than due everything becomes durable.
     #[cfg(feature = "sabotage")]
     lag: Duration,
@@ -49,6 +63,7 @@ impl Writer {
         head: HeadKeeper,
         queue: mpsc::Receiver<Order>,
         own: Own,
+        (retain, disk, first): (RetainConfig, Disk, u64),
         turned_away: Arc<AtomicU64>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -66,6 +81,10 @@ impl Writer {
             started: Instant::now(),
             reopen_at: Instant::now(),
             reopen_failures: 0,
+            retain,
+            disk,
+            stopped: None,
+            first,
             #[cfg(feature = "sabotage")]
             lag: lag(),
         }
@@ -76,8 +95,10 @@ impl Writer {
         loop {
             // The first time around there is nothing but the start itself: it is on record before anything else is.
             self.commit();
+            self.watch();
             let book = &self.book;
             self.head.offer(|| book.head_note());
+            self.disk.cover(self.head.covered());
             if self.stop && self.take_queued() == 0 && self.group.is_empty() {
                 return self.end();
             }
@@ -107,6 +128,7 @@ impl Writer {
             self.book.owe(entry, Vec::new());
         }
         self.note_turned_away();
+        self.give_up_ballast();
         let shutdown = self.own.entry(Kind::Shutdown, "in order");
         self.book.owe(shutdown, Vec::new());
         self.reopen_at = Instant::now();
@@ -115,6 +137,8 @@ impl Writer {
             tracing::error!(event = "audit.end_unrecorded", entries = self.book.owed());
         }
         self.head.finish(self.book.head_note());
+        drop(self.book);
+        self.disk.finish();
     }
 
     /// Waits for the first order, takes what is queued, and dwells for what is due.
@@ -183,7 +207,7 @@ impl Writer {
     fn commit(&mut self) {
         self.reopen_if_due();
         let (queued, mut inboxes) = (self.group.take(), std::mem::take(&mut self.inboxes));
-        if queued.is_empty() && self.book.owed() == 0 {
+        if queued.is_empty() && !self.book.has_due() {
             return;
         }
         #[cfg(feature = "sabotage")]
@@ -198,11 +222,7 @@ impl Writer {
         self.metrics.audit.commits.inc_by(u64::try_from(receipts.len()).unwrap_or(u64::MAX));
         self.metrics.audit.unrecorded.inc_by(u64::try_from(unrecorded.len()).unwrap_or(u64::MAX));
         if let Some(error) = failure {
-            self.metrics.audit.up.set(0);
-            self.metrics.ready.block(Part::Audit, "the audit log cannot be written");
-            self.reopen_at = Instant::now() + REOPEN_PAUSE;
-            tracing::error!(event = "audit.write_failed", error = %error,
-                hint = "writes are refused and reads withheld until the log can be written again");
+            self.failed(&error);
         }
         // What arrived during the commit is nobody's answer to it.
         self.take_queued();
@@ -219,6 +239,21 @@ impl Writer {
         }
     }
 
+    /// The log went down.
+    fn failed(&mut self, error: &str) {
+        self.metrics.audit.up.set(0);
+        self.metrics.ready.block(Part::Audit, "the audit log cannot be written");
+        self.reopen_at = Instant::now() + REOPEN_PAUSE;
+        tracing::error!(
+            event = "audit.write_failed",
+            error,
+            hint = "writes are refused and reads withheld until the log can be written again"
+        );
+        if error.contains(NO_SPACE) {
+            self.stop_for(Stop::DiskFull, true);
+        }
+    }
+
     /// After a failed write the position is unknown: nothing is numbered before the store was read again.
     fn reopen_if_due(&mut self) {
         if !self.book.is_down() || Instant::now() < self.reopen_at {
@@ -228,9 +263,17 @@ impl Writer {
         match self.book.reopen(Clock::wall_ns()) {
             Look::Up { size, disowned } => {
                 tracing::info!(event = "audit.reopened", size, disowned);
-                self.metrics.audit.up.set(1);
-                self.metrics.ready.clear(Part::Audit);
                 self.reopen_failures = 0;
+                // A prune entry whose write failed may be durable all the same.
+                self.first = self.book.sink_mut().map_or(self.first, |store| store.first());
+                match self.stopped {
+                    // It can be written, and has no room.
+                    Some(stopped) => self.metrics.ready.block(Part::Audit, stopped.reason()),
+                    None => {
+                        self.metrics.audit.up.set(1);
+                        self.metrics.ready.clear(Part::Audit);
+                    }
+                }
                 let lost = self.book.take_lost();
                 if lost > 0 {
                     self.gap(lost, "the log could not be written; what a client waits for is written again");

@@ -223,3 +223,33 @@ fn what_is_owed_while_the_log_is_down_is_bounded() {
     assert_eq!(ground.book.owed(), OWED_MAX);
     assert_eq!(ground.book.take_lost(), 2, "the entry, and the event that found no place");
 }
+
+#[test]
+fn while_paused_only_what_closes_an_intent_is_written() {
+    let mut ground = Ground::new();
+    assert_eq!(ground.commit(vec![intent(1), intent(2)]), (2, 0));
+    ground.book.owe(body(Kind::AuthFail, 3), Vec::new());
+    ground.book.pause();
+    assert!(!ground.book.has_due());
+    let fetched = Commit::Entry { entry: body(Kind::Fetch, 5), closes: Vec::new() };
+    assert_eq!(ground.commit(vec![intent(4), entry(1), fetched]), (1, 2));
+    assert_eq!(ground.open_intents(), [IntentId([2; 16])]);
+    assert_eq!((ground.book.owed(), ground.book.take_lost()), (1, 1), "the fetch; an intent alone is no event");
+    assert_eq!(ground.book.say(body(Kind::Degraded, 6)), (true, None));
+    ground.book.resume();
+    assert_eq!(ground.commit(vec![entry(2)]), (1, 0));
+    assert_eq!(ground.kinds(), [Kind::Produce, Kind::Degraded, Kind::AuthFail, Kind::Produce]);
+}
+
+#[test]
+fn what_is_said_once_is_not_tried_again() {
+    let mut ground = Ground::new();
+    ground.fails(Fails::Before);
+    assert!(matches!(ground.book.say(body(Kind::Prune, 1)), (false, Some(_))));
+    assert!(ground.book.is_down());
+    ground.fails(Fails::No);
+    assert_eq!(ground.book.say(body(Kind::Prune, 1)), (false, None), "it is down");
+    assert!(is_up(&ground.book.reopen(0)));
+    assert_eq!(ground.commit(vec![]), (0, 0));
+    assert_eq!(ground.kinds(), []);
+}

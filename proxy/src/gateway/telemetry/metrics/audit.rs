@@ -1,6 +1,6 @@
 //! The audit log.
 
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::Maker;
 
@@ -13,6 +13,9 @@ pub(crate) struct AuditMetrics {
     pub(crate) commits: IntCounter,
     pub(crate) unrecorded: IntCounter,
     pub(crate) refusals_dropped: IntCounter,
+    pub(crate) bytes: IntGauge,
+    pub(crate) stops: IntCounterVec,
+    pub(crate) pruned: IntCounter,
 }
 
 impl AuditMetrics {
@@ -28,6 +31,13 @@ impl AuditMetrics {
                 "weir_audit_refusals_dropped_total",
                 "Refusals that were not recorded because the queue was full.",
             )?,
+            bytes: maker.gauge("weir_audit_bytes", "Bytes of the audit log on disk.")?,
+            stops: maker.counters(
+                "weir_audit_stops_total",
+                "How often recording, and so serving, stopped for want of room, by reason.",
+                &["reason"],
+            )?,
+            pruned: maker.counter("weir_audit_pruned_entries_total", "Entries that retention removed.")?,
         })
     }
 }
