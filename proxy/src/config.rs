@@ -10,6 +10,7 @@
 
 mod address;
 mod audit;
+mod effective;
 mod files;
 mod glob;
 mod identity;
@@ -34,6 +35,7 @@ pub(crate) use self::files::SecretFileError;
 pub(crate) use self::seen::Files;
 pub use address::HostPort;
 pub use audit::{AuditConfig, AuditTopic, Digest, Durability};
+pub use effective::{Effective, is_reloaded};
 pub use identity::{IdentityConfig, KeyPlace, KeySource, may_fetch};
 pub use limits::{FrameBytesMax, Limits};
 pub use listeners::{Listener, ListenerAuth};
@@ -67,6 +69,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is logged, and how.
     pub log: Log,
+    /// All of it as text.
+    pub effective: Effective,
 }
 
 /// What a configuration depends on besides its files.
@@ -221,6 +225,7 @@ impl Loader<'_> {
                 limits: limits?,
                 admin: admin?.admin,
                 log: log?,
+                effective: Effective::new(document, self.data_dir_default()),
             })
         };
         (config(), input)
@@ -232,9 +237,13 @@ impl Loader<'_> {
                 "" => node.unexpected("data_dir", "a path", problems),
                 path => Some(self.base.join(path)),
             },
-            None if self.surroundings.root => Some(PathBuf::from(DATA_DIR_OF_ROOT)),
-            None => Some(self.base.join(DATA_DIR)),
+            None => Some(self.base.join(self.data_dir_default())),
         }
+    }
+
+    /// Where data lives when the configuration does not say.
+    fn data_dir_default(&self) -> &'static str {
+        if self.surroundings.root { DATA_DIR_OF_ROOT } else { DATA_DIR }
     }
 }
 

@@ -19,6 +19,7 @@ mod ledger;
 mod listener;
 mod places;
 mod pool;
+mod reload;
 mod serve;
 mod socket;
 mod telemetry;
@@ -26,5 +27,7 @@ mod world;
 
 pub(crate) use cluster::join;
 pub(crate) use connection::Shared;
+pub use reload::Loaded;
+pub(crate) use reload::warn;
 pub use serve::{ServeError, serve};
 pub(crate) use telemetry::Metrics;

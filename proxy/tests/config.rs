@@ -506,3 +506,72 @@ fn debug_shows_no_secret() {
     assert!(shown.contains("links-2026"));
     assert!(!shown.contains("28, 29, 30, 31") && !shown.contains("GBkaGxwdHh8"));
 }
+
+/// Everything of a configuration but the text that it was made from.
+fn parsed(config: &Config) -> String {
+    format!("{config:?}")
+}
+
+/// The configuration that `text` means, shown, must mean the same.
+fn check_shown(text: &str, expected: &[&str], absent: &[&str]) {
+    let folder = folder();
+    let (config, problems) = load_text(&folder, text);
+    assert_eq!(problems, [""; 0]);
+    let config = config.unwrap();
+    let shown = config.effective.to_string();
+    for line in expected {
+        assert!(shown.lines().any(|shown| shown.trim() == *line), "{line} is not in\n{shown}");
+    }
+    for text in absent {
+        assert!(!shown.contains(text), "{text}");
+    }
+    let (again, problems) = load_text(&folder, &shown);
+    assert_eq!(problems, [""; 0], "{shown}");
+    let again = again.unwrap();
+    assert_eq!(parsed(&again), parsed(&config), "{shown}");
+    assert_eq!(again.effective.to_string(), shown);
+    assert_eq!(again.effective.changes(&config.effective), [""; 0]);
+}
+
+#[test]
+fn a_configuration_is_shown_with_every_default_and_without_a_secret() {
+    check_shown(
+        WHOLE,
+        &[
+            "data_dir: data",
+            "- { id: links-2026, use: hash, file: links.key, retired: false }",
+            "clock_skew: 10s",
+            "connect_timeout: 3s",
+            "version: 1",
+        ],
+        &[KEY],
+    );
+    let minimal = "upstream: { bootstrap: [\"localhost:9092\"] }\npolicies: [\"policies/*.yaml\"]\n\
+                   listeners: [ { name: try, bind: \"127.0.0.1:9192\", auth: { anonymous: {} } } ]\n\
+                   keys: [ { id: links-2026, use: hash, file: links.key } ]\n";
+    check_shown(
+        minimal,
+        &[
+            "data_dir: weir-data",
+            "advertise: \"127.0.0.1:9192\"",
+            "auth: { anonymous: { groups: [anonymous] } }",
+            "json_depth_max: 64",
+        ],
+        &[KEY],
+    );
+}
+
+#[test]
+fn a_default_that_is_shown_is_the_one_in_force() {
+    // The control of the comparison above: another value of any default is another configuration.
+    let folder = folder();
+    let minimal = "upstream: { bootstrap: [\"localhost:9092\"] }\npolicies: [\"policies/*.yaml\"]\n\
+                   listeners: [ { name: try, bind: \"127.0.0.1:9192\", auth: { anonymous: {} } } ]\n\
+                   keys: [ { id: links-2026, use: hash, file: links.key } ]\n";
+    let config = load_text(&folder, minimal).0.unwrap();
+    let other = load_text(&folder, &format!("{minimal}limits: {{ json_depth_max: 63 }}\n")).0.unwrap();
+    assert_ne!(parsed(&other), parsed(&config));
+    assert_eq!(other.effective.changes(&config.effective), ["limits.json_depth_max"]);
+    let other = load_text(&folder, &minimal.replace("9192", "9193")).0.unwrap();
+    assert_eq!(config.effective.changes(&other.effective), ["listeners.try.advertise", "listeners.try.bind"]);
+}

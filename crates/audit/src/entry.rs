@@ -86,6 +86,8 @@ pub enum Kind {
     KeyChange,
     /// The first entry of a chain that takes the place of a lost one: which, how much of it, and why.
     AcceptLoss,
+    /// Another configuration decides from here on: which policies, and the digest of those before.
+    PolicyChange,
 }
 
 /// What weir decided.

@@ -12,7 +12,7 @@ use crate::config::{self, Config, Surroundings};
 /// Arguments of `weir check`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit codes: 0 no errors, 1 errors (with --strict also warnings), 2 wrong usage.\n\n\
-                  Examples:\n  weir check\n  weir check --strict --config /etc/weir/weir.yaml")]
+                  Examples:\n  weir check\n  weir check --strict --config /etc/weir/weir.yaml\n  weir check --show")]
 pub struct CheckArgs {
     /// The configuration.
     #[arg(long, value_name = "FILE", default_value = "weir.yaml")]
@@ -20,6 +20,9 @@ pub struct CheckArgs {
     /// Let warnings count as errors.
     #[arg(long)]
     pub strict: bool,
+    /// Print the configuration with every default, as YAML that is the same configuration in the same directory
+    #[arg(long)]
+    pub show: bool,
 }
 
 /// Checks and reports to `out`.
@@ -40,8 +43,16 @@ pub fn report(args: &CheckArgs, surroundings: &Surroundings<'_>, out: &mut impl 
     let mut problems = Problems::default();
     let loaded = config::load_and_compile(&args.config, surroundings, &mut problems);
     problems.sort();
-    write!(out, "{problems}")?;
     let good = loaded.is_some() && problems.errors() == 0 && !(args.strict && problems.warnings() > 0);
+    if let (true, true, Some((config, _))) = (args.show, good, &loaded) {
+        // What is left to say must not spoil the YAML.
+        for line in problems.to_string().lines() {
+            writeln!(out, "{}", format!("# {line}").trim_end())?;
+        }
+        write!(out, "{}", config.effective)?;
+        return Ok(good);
+    }
+    write!(out, "{problems}")?;
     if let (true, true, Some((config, policies))) = (good, problems.is_empty(), &loaded) {
         writeln!(out, "{}: no problems: {}", args.config.display(), summary(config, policies))?;
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use weir_yaml::Problems;
 
 use crate::config::{self, Log, LogFormat, LogLevel, Surroundings};
-use crate::gateway::{self, ServeError};
+use crate::gateway::{self, Loaded, ServeError};
 
 /// Exit code of a gateway that refuses to serve (`EX_CONFIG` of sysexits.h).
 pub const EXIT_REFUSED: u8 = 78;
@@ -27,7 +27,7 @@ pub struct ServeArgs {
 /// Serves until it is told to stop.
 pub fn run(args: &ServeArgs, out: &mut impl Write, err: &mut impl Write) -> ExitCode {
     let mut problems = Problems::default();
-    let loaded = config::load_and_compile(&args.config, &Surroundings::of_process(), &mut problems);
+    let (loaded, seen) = config::load_watched(&args.config, &Surroundings::of_process(), &mut problems);
     problems.sort();
     let refused = |err: &mut dyn Write, text: &str| {
         // Whoever closed stderr does not read this either.
@@ -40,11 +40,8 @@ pub fn run(args: &ServeArgs, out: &mut impl Write, err: &mut impl Write) -> Exit
         return refused(err, &format!("{problems}weir does not serve with errors in its configuration"));
     };
     start_log(config.log);
-    for warning in problems.iter() {
-        let place = warning.place.as_ref().map(ToString::to_string).unwrap_or_default();
-        tracing::warn!(event = "config.warning", place, detail = warning.message, hint = warning.cure);
-    }
-    match gateway::serve(config, policy, out) {
+    gateway::warn(&problems);
+    match gateway::serve(Loaded { config, policy, path: args.config.clone(), seen }, out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ ServeError::DrainTimeout(_)) => {
             tracing::warn!(event = "weir.drain_timeout", detail = %error);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use weir_yaml::TEXT_BYTES_MAX;
 
 use super::files::SecretFileError;
 use super::{files, glob};
@@ -23,16 +24,21 @@ pub struct Seen {
 type Fingerprint = Option<[u8; 32]>;
 
 impl Seen {
-    /// The same files and patterns as they are now.
+    /// The same files and patterns as they are now, with the files that the patterns name now.
     #[must_use]
     pub fn again(&self) -> Seen {
-        let file = |(path, (bytes_max, _)): (&PathBuf, &(usize, Fingerprint))| {
-            (path.clone(), (*bytes_max, fingerprint(&files::open(path, *bytes_max))))
-        };
         let pattern = |(key, _): (&(PathBuf, String), &Vec<PathBuf>)| {
             (key.clone(), glob::expand(&key.0, &key.1).unwrap_or_default())
         };
-        Seen { files: self.files.iter().map(file).collect(), patterns: self.patterns.iter().map(pattern).collect() }
+        let patterns: BTreeMap<_, _> = self.patterns.iter().map(pattern).collect();
+        let file =
+            |path: &PathBuf, bytes_max: usize| (path.clone(), (bytes_max, fingerprint(&files::open(path, bytes_max))));
+        let mut files: BTreeMap<_, _> =
+            self.files.iter().map(|(path, (bytes_max, _))| file(path, *bytes_max)).collect();
+        for path in patterns.values().flatten().filter(|path| !self.files.contains_key(*path)) {
+            files.extend([file(path, TEXT_BYTES_MAX)]);
+        }
+        Seen { files, patterns }
     }
 
     /// The files that differ from those of `other`, or are in one of them only.
@@ -122,7 +128,7 @@ mod tests {
         }
         symlink(path("one"), path("link")).unwrap();
         let files = Files::default();
-        for name in ["link", "two", "absent"] {
+        for name in ["link", "two", "absent", "p.yaml"] {
             drop(files.read_text(&path(name), 10));
         }
         assert_eq!(files.expand(folder.path(), "*.yaml"), Ok(vec![path("p.yaml")]));
@@ -145,6 +151,9 @@ mod tests {
         std::fs::write(path("absent"), "").unwrap();
         assert!(check(&["absent", "link", "two"]));
         std::fs::write(path("q.yaml"), "").unwrap();
-        assert!(seen.again().patterns != seen.patterns, "a pattern names one file more");
+        assert!(check(&["absent", "link", "q.yaml", "two"]), "a pattern names one file more");
+        let once = seen.again();
+        std::fs::write(path("q.yaml"), "half").unwrap();
+        assert!(seen.again() != once, "and that one is still being written");
     }
 }

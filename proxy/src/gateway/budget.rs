@@ -11,7 +11,7 @@ use tokio::sync::futures::Notified;
 /// Shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    max: usize,
+    max: AtomicUsize,
     held: AtomicUsize,
     /// The connection that may go on over the budget; 0 = nobody.
     finisher: AtomicU64,
@@ -28,12 +28,23 @@ pub(crate) struct Share<'a> {
 
 impl Budget {
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, held: AtomicUsize::new(0), finisher: AtomicU64::new(0), freed: Notify::new() }
+        Self {
+            max: AtomicUsize::new(max),
+            held: AtomicUsize::new(0),
+            finisher: AtomicU64::new(0),
+            freed: Notify::new(),
+        }
     }
 
     /// `connection` must not be 0.
     pub(crate) fn share(&self, connection: u64) -> Share<'_> {
         Share { budget: self, connection, held: 0 }
+    }
+
+    /// Another budget from now on. What is held stays held.
+    pub(crate) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+        self.freed.notify_waiters();
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -67,7 +78,7 @@ impl Share<'_> {
     /// Whether the connection may read on.
     pub(crate) fn may_read(&self) -> bool {
         let finisher = &self.budget.finisher;
-        if self.budget.held() < self.budget.max {
+        if self.budget.held() < self.budget.max.load(Ordering::Relaxed) {
             self.step_back();
             return true;
         }
@@ -108,6 +119,9 @@ mod tests {
         one.set(0);
         assert!(two.may_read(), "and gives way when it holds nothing");
         three.set(200);
+        assert!(!one.may_read());
+        budget.set_max(300);
+        assert!(one.may_read(), "a larger budget acts at once");
         drop(three);
         assert_eq!(budget.held(), 1);
     }

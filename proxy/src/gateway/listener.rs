@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weir_audit::ConnectionId;
 use weir_session::{Door, DoorAuth, Peer, Start};
 
 use super::connection::{self, Shared, Stopping};
-use super::places::{Handshake, Handshakes, Places};
+use super::places::{Handshake, Handshakes, Places, Room};
 use super::socket::{self, Socket};
 use crate::config::{Limits, Listener, ListenerAuth, NodeIds};
 use crate::tls::{self, HandshakeError, Swap, TlsStore};
@@ -33,7 +33,7 @@ pub(crate) struct Port {
 /// What all ports share.
 pub(crate) struct Gate {
     shared: Arc<Shared>,
-    connections: Arc<Semaphore>,
+    connections: Arc<Room>,
     handshakes: Handshakes,
     per_address: Arc<Places>,
     next_connection: AtomicU64,
@@ -93,12 +93,19 @@ impl Gate {
     pub(crate) fn new(shared: Arc<Shared>, limits: &Limits, stopping: watch::Receiver<Stopping>) -> Self {
         Self {
             shared,
-            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            connections: Room::new(limits.connections_max),
             handshakes: Handshakes::new(limits.handshakes_max),
             per_address: Places::new(limits.connections_per_address_max),
             next_connection: AtomicU64::new(1),
             stopping,
         }
+    }
+
+    /// Other limits from now on. Nobody who is in is put out.
+    pub(crate) fn set_limits(&self, limits: &Limits) {
+        self.connections.set_max(limits.connections_max);
+        self.handshakes.set_max(limits.handshakes_max);
+        self.per_address.set_max(limits.connections_per_address_max);
     }
 
     /// Accepts on one port until weir stops, then waits for its connections.
@@ -124,7 +131,7 @@ impl Gate {
 
     async fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, port: &Port, into: &mut JoinSet<()>) {
         let (telemetry, door) = (&self.shared.telemetry, &port.door);
-        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
+        let Some(seat) = self.connections.take() else {
             return telemetry.turned_away(&door.listener, peer, "connections_max");
         };
         let Some(place) = self.per_address.take(peer.ip()) else {
@@ -156,7 +163,7 @@ impl Gate {
         let tls = port.tls.clone();
         into.spawn(async move {
             serve(shared, (stream, tls), start, handshake, stopping).await;
-            drop((permit, place));
+            drop((seat, place));
         });
     }
 }

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The part of `limits.handshakes_max` that one address may take, as a divisor: three others at least find a place beside one that
 /// takes all it can, again and again.
@@ -17,10 +16,46 @@ const HANDSHAKES_PER_ADDRESS_MIN: usize = 4;
 /// Leading bits of an IPv6 address that are one customer's: whoever has one address there has all of them.
 const IPV6_SITE_BITS: u32 = 64;
 
+/// A number of seats, taken without waiting.
+#[derive(Debug)]
+pub(crate) struct Room {
+    max: AtomicUsize,
+    taken: AtomicUsize,
+}
+
+/// One seat, given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat(Arc<Room>);
+
+impl Room {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max: AtomicUsize::new(max), taken: AtomicUsize::new(0) })
+    }
+
+    /// Another number from now on. Seats that are taken stay taken.
+    pub(crate) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    /// A seat, if one is left.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Seat> {
+        let max = self.max.load(Ordering::Relaxed);
+        let one_more = |taken: usize| taken.checked_add(1).filter(|taken| *taken <= max);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Seat(Arc::clone(self)))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Counts what each address has taken.
 #[derive(Debug)]
 pub(crate) struct Places {
-    max: usize,
+    max: AtomicUsize,
     taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -34,14 +69,19 @@ pub(crate) struct Place {
 impl Places {
     /// At most `max` for each address.
     pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, taken: Mutex::default() })
+        Arc::new(Self { max: AtomicUsize::new(max), taken: Mutex::default() })
+    }
+
+    /// Another number for each address from now on. What is taken stays taken.
+    pub(crate) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// A place, if the address has one left.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(address).or_default();
-        if *count >= self.max {
+        if *count >= self.max.load(Ordering::Relaxed) {
             return None;
         }
         *count += 1;
@@ -64,21 +104,26 @@ impl Drop for Place {
 /// Clients on their way in: `limits.handshakes_max` of them, of which each address has a share.
 #[derive(Debug)]
 pub(crate) struct Handshakes {
-    all: Arc<Semaphore>,
+    all: Arc<Room>,
     places: Arc<Places>,
 }
 
 /// A client on its way in; dropped once it is logged in.
 #[derive(Debug)]
 pub(crate) struct Handshake {
-    _permit: OwnedSemaphorePermit,
+    _seat: Seat,
     _place: Place,
 }
 
 impl Handshakes {
     pub(crate) fn new(max: usize) -> Self {
-        let share = (max / HANDSHAKES_SHARE).max(HANDSHAKES_PER_ADDRESS_MIN).min(max);
-        Self { all: Arc::new(Semaphore::new(max)), places: Places::new(share) }
+        Self { all: Room::new(max), places: Places::new(share(max)) }
+    }
+
+    /// Another number from now on.
+    pub(crate) fn set_max(&self, max: usize) {
+        self.all.set_max(max);
+        self.places.set_max(share(max));
     }
 
     /// Lets a client try.
@@ -87,10 +132,15 @@ impl Handshakes {
     ///
     /// The name of the limit that it ran into.
     pub(crate) fn enter(&self, address: IpAddr) -> Result<Handshake, &'static str> {
-        let permit = Arc::clone(&self.all).try_acquire_owned().map_err(|_| "handshakes_max")?;
+        let seat = self.all.take().ok_or("handshakes_max")?;
         let place = self.places.take(site(address)).ok_or("handshakes_per_address")?;
-        Ok(Handshake { _permit: permit, _place: place })
+        Ok(Handshake { _seat: seat, _place: place })
     }
+}
+
+/// How many of `max` handshakes one address may have.
+fn share(max: usize) -> usize {
+    (max / HANDSHAKES_SHARE).max(HANDSHAKES_PER_ADDRESS_MIN).min(max)
 }
 
 /// Who stands behind an address: the address itself, of IPv6 its network. IPv4 in the clothes of IPv6 is IPv4.
@@ -142,6 +192,28 @@ mod tests {
         drop(open);
         assert!(handshakes.enter(address("10.0.0.3")).is_ok());
         assert_eq!(handshakes.places.taken.lock().expect("a lock").len(), 1, "who has nothing is not kept");
+    }
+
+    #[test]
+    fn another_limit_acts_on_who_comes_next() {
+        let room = Room::new(2);
+        let mut seats = vec![room.take().expect("a seat"), room.take().expect("a seat")];
+        assert!(room.take().is_none());
+        room.set_max(3);
+        seats.push(room.take().expect("one more"));
+        room.set_max(1);
+        assert!(room.take().is_none(), "and nobody was put out");
+        seats.truncate(1);
+        assert!(room.take().is_none());
+        seats.clear();
+        assert!(room.take().is_some());
+
+        let handshakes = Handshakes::new(4);
+        let _open = (0..4).map(|_| handshakes.enter(address("10.0.0.1")).expect("a place")).collect::<Vec<_>>();
+        assert!(handshakes.enter(address("10.0.0.2")).is_err());
+        handshakes.set_max(32);
+        let _more = (0..4).map(|_| handshakes.enter(address("10.0.0.1")).expect("a place")).collect::<Vec<_>>();
+        assert_eq!(handshakes.enter(address("10.0.0.1")).err(), Some("handshakes_per_address"));
     }
 
     #[test]

@@ -6,18 +6,19 @@ mod memory;
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weir_audit_store::{Store, StoreError};
 use weir_authn::IdentityError;
-use weir_policy::PolicySet;
 use weir_session::Context;
 
 use self::banner::banner;
-use self::context::context;
+pub(crate) use self::context::context;
 use super::budget::Budget;
 use super::clock::Clock;
 use super::cluster::Cluster;
@@ -27,10 +28,11 @@ use super::keys::Keys;
 use super::ledger::{Ledger, LedgerThread, make_room};
 use super::listener::{self, Gate, Unbound};
 use super::pool::Pool;
+use super::reload::{Loaded, Reloader};
 use super::telemetry::{Metrics, Part, Telemetry};
 use super::world::World;
 use crate::admin;
-use crate::config::Config;
+use crate::config::{Config, Seen};
 use crate::tls::TlsStore;
 
 /// Why weir does not serve.
@@ -79,7 +81,8 @@ pub enum ServeError {
 /// # Errors
 ///
 /// Everything that prevents serving, before the first client is let in; [`ServeError::DrainTimeout`] at the end.
-pub fn serve(config: Config, policy: PolicySet, out: &mut impl Write) -> Result<(), ServeError> {
+pub fn serve(loaded: Loaded, out: &mut impl Write) -> Result<(), ServeError> {
+    let Loaded { config, policy, path, seen } = loaded;
     let open = |source| ServeError::Audit { path: config.data_dir.display().to_string(), source };
     make_room(&config.data_dir);
     let (store, opened) = Store::open(&config.data_dir).map_err(open)?;
@@ -94,7 +97,8 @@ pub fn serve(config: Config, policy: PolicySet, out: &mut impl Write) -> Result<
     let banner = banner(&config, &context, &opened, threads);
     let (ledger, thread) =
         Ledger::start((store, opened), config.data_dir.clone(), config.audit.retain, Arc::clone(&metrics), seed)?;
-    let result = runtime.block_on(run(&config, context, ledger.clone(), metrics, threads, banner, out));
+    let ground = Ground { ledger: ledger.clone(), metrics, threads };
+    let result = runtime.block_on(run(config, (path, seen), context, ground, banner, out));
     // Connections are gone: what is left in the queue is written, then the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     stop(&ledger, thread);
@@ -106,18 +110,25 @@ fn stop(ledger: &Ledger, thread: LedgerThread) {
     tracing::info!(event = "weir.stopped");
 }
 
-async fn run(
-    config: &Config,
-    context: Context,
+/// What is there before the first socket.
+struct Ground {
     ledger: Ledger,
     metrics: Arc<Metrics>,
     threads: usize,
+}
+
+async fn run(
+    config: Config,
+    source: (PathBuf, Seen),
+    context: Context,
+    Ground { ledger, metrics, threads }: Ground,
     banner: String,
     out: &mut impl Write,
 ) -> Result<(), ServeError> {
     let mut signals = Signals::listen()?;
+    let hangup = signal(SignalKind::hangup())?;
     let tls =
-        Arc::new(TlsStore::load(config, Arc::clone(&metrics)).map_err(|error| ServeError::Tls(error.to_string()))?);
+        Arc::new(TlsStore::load(&config, Arc::clone(&metrics)).map_err(|error| ServeError::Tls(error.to_string()))?);
     let bind_error = |Unbound { address, what, source }| ServeError::Bind { address, what, source };
     let mut ports = Vec::new();
     for listener in &config.listeners {
@@ -146,7 +157,7 @@ async fn run(
     let cluster =
         Cluster { upstream: config.upstream.clone(), dialer, world, questions, metrics: Arc::clone(&metrics) };
     tokio::spawn(cluster.run());
-    tokio::spawn(tls.watch());
+    tokio::spawn(Arc::clone(&tls).watch());
     let (stopping, stopped) = watch::channel(Stopping::No);
     let gate = Arc::new(Gate::new(Arc::clone(&shared), &config.limits, stopped));
     let mut doors = JoinSet::new();
@@ -157,10 +168,15 @@ async fn run(
         tracing::debug!(event = "banner.unread");
     }
     tracing::info!(event = "weir.serving", version = env!("CARGO_PKG_VERSION"));
-    let signal = signals.next().await;
+    let mut reloader = Reloader::new(config, source, hangup, (shared, gate, tls), Arc::clone(&metrics));
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        never = reloader.run() => match never {},
+    };
+    let drain_timeout = reloader.limits().drain_timeout;
     metrics.ready.block(Part::Process, "draining");
-    tracing::info!(event = "weir.draining", signal, timeout_seconds = config.limits.drain_timeout.as_secs());
-    drain(&stopping, &mut doors, config.limits.drain_timeout).await
+    tracing::info!(event = "weir.draining", signal, timeout_seconds = drain_timeout.as_secs());
+    drain(&stopping, &mut doors, drain_timeout).await
 }
 
 async fn drain(
@@ -191,7 +207,6 @@ struct Signals {
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 

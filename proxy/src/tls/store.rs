@@ -117,7 +117,6 @@ impl TlsStore {
     /// # Errors
     ///
     /// The first thing that cannot be used; everything is as before then.
-    #[expect(dead_code, reason = "for the reload of weir.yaml")]
     pub(crate) fn reload(&self, listeners: &[Listener], upstream: &Upstream) -> Result<(), MaterialError> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let mut renewed = Vec::new();

@@ -205,6 +205,7 @@ codes! {
         Boot = 0 "boot", Shutdown = 1 "shutdown", AuthOk = 2 "auth_ok", AuthFail = 3 "auth_fail", Produce = 4 "produce",
         Fetch = 5 "fetch", Block = 6 "block", Recovered = 7 "recovered", Gap = 8 "gap", Prune = 9 "prune", Degraded = 10 "degraded",
         Resumed = 11 "resumed", Heartbeat = 12 "heartbeat", KeyChange = 13 "key_change", AcceptLoss = 14 "accept_loss",
+        PolicyChange = 15 "policy_change",
     }
     Decision { Pass = 0 "passed", Mask = 1 "masked", Refuse = 2 "refused", Withhold = 3 "withheld", Unknown = 4 "unknown" }
     PrincipalKind { Anonymous = 0 "anonymous", Oauthbearer = 1 "oauthbearer", System = 2 "system" }

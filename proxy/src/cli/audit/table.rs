@@ -52,7 +52,10 @@ fn cells(entry: &Entry) -> [String; 8] {
 fn decision(entry: &Entry) -> String {
     let body = &entry.body;
     let decided = match (body.kind, body.decision) {
-        (Kind::Boot | Kind::Shutdown | Kind::Gap | Kind::Prune | Kind::Degraded | Kind::Resumed, Decision::Pass) => "-",
+        (
+            Kind::Boot | Kind::Shutdown | Kind::Gap | Kind::Prune | Kind::Degraded | Kind::Resumed | Kind::PolicyChange,
+            Decision::Pass,
+        ) => "-",
         (_, decision) => decision.name(),
     };
     match &body.reason {

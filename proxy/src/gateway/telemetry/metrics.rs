@@ -6,6 +6,7 @@
 
 mod audit;
 mod clients;
+mod config;
 mod keys;
 mod process;
 mod ready;
@@ -20,6 +21,7 @@ use prometheus::{
 
 use self::audit::AuditMetrics;
 use self::clients::ClientMetrics;
+use self::config::ConfigMetrics;
 use self::keys::KeyMetrics;
 use self::process::ProcessMetrics;
 pub(crate) use self::ready::Part;
@@ -39,6 +41,7 @@ pub(crate) struct Metrics {
     pub(crate) keys: KeyMetrics,
     pub(crate) process: ProcessMetrics,
     pub(crate) tls: TlsMetrics,
+    pub(crate) config: ConfigMetrics,
     pub(crate) ready: Readiness,
 }
 
@@ -59,6 +62,7 @@ impl Metrics {
             keys: KeyMetrics::new(&maker)?,
             process: ProcessMetrics::new(&maker)?,
             tls: TlsMetrics::new(&maker)?,
+            config: ConfigMetrics::new(&maker)?,
             ready: Readiness::new(&maker)?,
             registry,
         })
