@@ -59,6 +59,10 @@ controls *arguments:
 bench *arguments:
     cargo bench --locked --package weir-benches {{arguments}}
 
+# What one inspection holds in memory at most, beside what weir reckons with
+bench-memory:
+    cargo bench --locked --quiet --package weir-benches --bench memory
+
 # Nobody waits for a big batch: Heartbeats of 100 connections beside one that produces batches of 16 MiB
 bench-fair *arguments:
     cargo build --release --locked --package weir

@@ -126,6 +126,8 @@ pub enum RefuseCause {
     NotJson,
     /// The value is nested deeper than `json_depth_max`.
     TooDeep,
+    /// The rules select more values in it than [`SELECTED_VALUES_MAX`].
+    TooManyValues,
     /// Two rules want the record key hashed with different keys. Redacting, which is what happens to other spans, would make
     /// different keys one.
     KeyConflict,
@@ -139,6 +141,7 @@ impl RefuseCause {
             Self::Rule => "rule",
             Self::NotJson => "not_json",
             Self::TooDeep => "too_deep",
+            Self::TooManyValues => "too_many_values",
             Self::KeyConflict => "key_conflict",
         }
     }
@@ -240,14 +243,21 @@ impl<'a> Inspector<'a> {
     fn read_value(&mut self, value: &[u8], refusal: &mut Refusal) -> Reading {
         let (set, Scratch { json, selected, .. }) = (self.set, &mut *self.scratch);
         selected.clear();
-        let mut may_refuse = false;
+        let (mut may_refuse, mut too_many) = (false, false);
         let mut take = |found: Selected| {
             let refuses = |action: &Action| matches!(action.action, FieldAction::Refuse);
             may_refuse |= found.kind != JsonKind::Null && set.path_action(found.field).is_some_and(refuses);
-            selected.push(found);
+            too_many = selected.len() >= SELECTED_VALUES_MAX;
+            if !too_many {
+                selected.push(found);
+            }
         };
         if let Err(error) = json::select(value, set.trie(), set.json_depth_max(), json, &mut take) {
             return self.fail(cause_of(error), refusal);
+        }
+        // Those that were left out would pass unchanged.
+        if too_many {
+            return self.fail(RefuseCause::TooManyValues, refusal);
         }
         if may_refuse {
             self.blame(value, refusal);
@@ -427,6 +437,10 @@ fn first(refusal: &mut Refusal, member: u16, cause: RefuseCause) {
         *refusal = Some((member, cause));
     }
 }
+
+/// Most values that rules may select in one document; a value with more counts as one that cannot be read. Some 25 MB of them: a
+/// document of nothing but small values must not cost many times its own size.
+pub const SELECTED_VALUES_MAX: usize = 1_000_000;
 
 fn cause_of(error: JsonError) -> RefuseCause {
     match error {

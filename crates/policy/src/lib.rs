@@ -15,7 +15,9 @@ mod testing;
 pub mod transform;
 
 pub use access::{Access, Subject};
-pub use inspector::{Findings, HitAction, Inspector, RefuseCause, RefusedRecord, RuleHit, Scratch};
+pub use inspector::{
+    Findings, HitAction, Inspector, RefuseCause, RefusedRecord, RuleHit, SELECTED_VALUES_MAX, Scratch,
+};
 pub use keys::{Key, KeyRing, KeyUse};
 pub use pattern::{Overlap, Pattern, PatternError, is_internal_topic};
 pub use policy_set::{PolicyLimits, PolicySet, RULE_SETS_CACHED_MAX, Source, TOPICS_CACHED_MAX};

@@ -1,7 +1,7 @@
 //! What rules do to records.
 
 use crate::support::{Rec, compile, inspect, rule_set, value};
-use weir_policy::Direction;
+use weir_policy::{Direction, SELECTED_VALUES_MAX};
 
 /// Inspects `record` under the rules; gives what came out, the hits, the refusals.
 fn check(rules: &str, record: &Rec, expected: Option<&str>, hits: &[&str], refused: &[&str]) {
@@ -240,4 +240,14 @@ fn debug_shows_no_record_byte() {
     let mut scratch = weir_policy::Scratch::default();
     let shown = format!("{:?} {:?}", set.inspector(&mut scratch), weir_policy::Scratch::default());
     assert!(shown.contains("Inspector") && shown.len() < 200, "{shown}");
+}
+
+#[test]
+fn a_value_in_which_rules_select_too_much_counts_as_unreadable() {
+    // At the limit the value is `null`s, which change nothing; one more is not looked at, and so must not pass.
+    let many = |count: usize| format!("{{{}}}", vec![r#""a":null"#; count].join(","));
+    let most = many(SELECTED_VALUES_MAX);
+    check(MASK_A, &value(&most), Some(&most), &[], &[]);
+    let over = value(&many(SELECTED_VALUES_MAX + 1));
+    check(MASK_A, &over, None, &["mask-a failure_refuse 1"], &["4 mask-a too_many_values"]);
 }
