@@ -442,6 +442,9 @@ fn first(refusal: &mut Refusal, member: u16, cause: RefuseCause) {
 /// document of nothing but small values must not cost many times its own size.
 pub const SELECTED_VALUES_MAX: usize = 1_000_000;
 
+/// What the selected values of one document take at most, bytes. A vector grows by doubling.
+pub const SELECTION_BYTES_MAX: usize = SELECTED_VALUES_MAX.next_power_of_two() * size_of::<Selected>();
+
 fn cause_of(error: JsonError) -> RefuseCause {
     match error {
         JsonError::TooDeep { .. } => RefuseCause::TooDeep,

@@ -16,7 +16,8 @@ pub mod transform;
 
 pub use access::{Access, Subject};
 pub use inspector::{
-    Findings, HitAction, Inspector, RefuseCause, RefusedRecord, RuleHit, SELECTED_VALUES_MAX, Scratch,
+    Findings, HitAction, Inspector, RefuseCause, RefusedRecord, RuleHit, SELECTED_VALUES_MAX, SELECTION_BYTES_MAX,
+    Scratch,
 };
 pub use keys::{Key, KeyRing, KeyUse};
 pub use pattern::{Overlap, Pattern, PatternError, is_internal_topic};

@@ -55,6 +55,16 @@ pub struct Limits {
     pub headers_max: usize,
 }
 
+impl Limits {
+    /// What rewriting one batch may hold at most, bytes: the batch opened, edited and compressed again, each of the latter two longer by
+    /// what its edits put in place, the edits themselves, and the codec at work. `just bench-memory` holds it against what the kernel counts.
+    #[must_use]
+    pub const fn rewrite_bytes_max(&self) -> usize {
+        let batches = self.batch_bytes_max.saturating_mul(3);
+        batches.saturating_add(edits::EDIT_BYTES_MAX * 2 + edits::EDITS_MEMORY_BYTES + codec::CONTEXT_BYTES_MAX)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { batch_bytes_max: 64 * 1024 * 1024, inflate_ratio_max: 64, records_max: 1_000_000, headers_max: 1000 }

@@ -22,6 +22,9 @@ pub(super) const RATIO_FREE_BYTES: usize = 16 * 1024 * 1024;
 /// First size of the output buffer.
 const OUTPUT_BYTES_MIN: usize = 64 * 1024;
 
+/// What the contexts of all codecs and the ends of buffers take together, bytes, rounded up from 15 MiB measured.
+pub(super) const CONTEXT_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// The codecs' contexts, made at first use and kept.
 #[derive(Default)]
 pub(super) struct Codecs {

@@ -9,8 +9,11 @@ use super::walk::RecordSpans;
 /// that are all to be redacted must not cost many times its own size.
 pub(super) const EDITS_MAX: usize = 2_000_000;
 
-/// Most bytes that the edits of a batch put in place.
-pub(super) const EDIT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most bytes that the edits of a batch put in place: sixteen for each of [`EDITS_MAX`].
+pub(super) const EDIT_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What the edits of a batch take at most, bytes. A vector grows by doubling.
+pub(super) const EDITS_MEMORY_BYTES: usize = EDITS_MAX.next_power_of_two() * size_of::<Edit>() + EDIT_BYTES_MAX;
 
 /// A part of a record that can be edited. Header keys cannot: consumers find headers by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -268,4 +271,26 @@ fn short(place: usize) -> u32 {
 
 fn wide(place: u32) -> usize {
     usize::try_from(place).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EDIT_BYTES_MAX, EDITS_MAX, Edits, Field};
+
+    #[test]
+    fn takes_edits_up_to_their_limits_and_says_so_beyond() {
+        let mut edits = Edits::default();
+        for at in 0..EDITS_MAX {
+            edits.mask(Field::Value, at..at + 1, b'*');
+        }
+        assert!(!edits.overflows);
+        edits.mask(Field::Value, EDITS_MAX..EDITS_MAX + 1, b'*');
+        assert!(edits.overflows);
+
+        edits.clear();
+        edits.replace(Field::Value, 0..1, &vec![b'x'; EDIT_BYTES_MAX]);
+        assert!(!edits.overflows);
+        edits.replace(Field::Value, 1..2, b"x");
+        assert!(edits.overflows);
+    }
 }

@@ -4,7 +4,8 @@ use crate::config::Limits;
 
 /// What the limits add up to. Small jobs, which connections run themselves, hold next to nothing.
 pub(crate) fn memory(limits: &Limits, threads: usize) -> String {
-    let inspection = threads.saturating_mul(INSPECTION_BATCHES).saturating_mul(limits.batch_bytes_max);
+    let records = weir_protocol::records::Limits { batch_bytes_max: limits.batch_bytes_max, ..Default::default() };
+    let inspection = threads.saturating_mul(records.rewrite_bytes_max() + weir_policy::SELECTION_BYTES_MAX);
     let connections = limits.connections_max.saturating_mul(CONNECTION_MEMORY_BYTES);
     let parts = [limits.memory_max, inspection, connections, AUDIT_MEMORY_BYTES, PROGRAM_MEMORY_BYTES];
     format!(
@@ -26,7 +27,3 @@ const PROGRAM_MEMORY_BYTES: usize = 32 << 20;
 
 /// Memory of a connection that holds no frame, bytes.
 const CONNECTION_MEMORY_BYTES: usize = 32 << 10;
-
-/// What one inspection may hold in units of `batch_bytes_max`: the batch opened, edited, and compressed again, and the edits
-/// themselves, which take up to twice as much.
-const INSPECTION_BATCHES: usize = 5;
