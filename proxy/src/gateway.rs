@@ -25,6 +25,7 @@ mod socket;
 mod telemetry;
 mod world;
 
+pub(crate) use clock::Clock;
 pub(crate) use cluster::join;
 pub(crate) use connection::Shared;
 pub use reload::Loaded;

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use weir::config::{
-    Config, Digest, Durability, KeyPlace, ListenerAuth, LogFormat, LogLevel, Surroundings, load, load_and_compile,
+    Config, Digest, Durability, KeyPlace, ListenerAuth, LogFormat, LogLevel, RetainConfig, Surroundings, Then, load,
+    load_and_compile,
 };
 use weir_yaml::Problems;
 
@@ -574,4 +575,32 @@ fn a_default_that_is_shown_is_the_one_in_force() {
     assert_eq!(other.effective.changes(&config.effective), ["limits.json_depth_max"]);
     let other = load_text(&folder, &minimal.replace("9192", "9193")).0.unwrap();
     assert_eq!(config.effective.changes(&other.effective), ["listeners.try.advertise", "listeners.try.bind"]);
+}
+
+#[test]
+fn retention_is_whole_or_refused() {
+    let retain = |value: &str| {
+        let (config, problems) = load_text(&folder(), &WHOLE.replacen("hold_max: 5s", &format!("retain: {value}"), 1));
+        assert_eq!(problems, [""; 0], "{value}");
+        config.unwrap().audit.retain
+    };
+    assert_eq!(retain("{}"), RetainConfig { days: None, bytes_max: None, reserve: 64 << 20, then: Then::Stop });
+    let whole = RetainConfig { days: Some(90), bytes_max: Some(200 << 30), reserve: 32 << 20, then: Then::Prune };
+    assert_eq!(retain("{ days: 90, bytes_max: 200GiB, reserve: 32MiB, then: prune }"), whole);
+    let least = RetainConfig { days: None, bytes_max: Some(32 << 20), reserve: 4 << 20, then: Then::Stop };
+    assert_eq!(retain("{ bytes_max: 32MiB, reserve: 4MiB }"), least);
+
+    let check = |value: &str, expected: &str| check("hold_max: 5s", &format!("retain: {value}"), &[expected]);
+    check(
+        "{ then: prune }",
+        "error: `then: prune` without a limit prunes nothing weir.yaml:35:11 add days: 90 or bytes_max: 200GiB",
+    );
+    check("{ bytes_max: 31MiB }", "error: `audit.retain.bytes_max` is too small weir.yaml:35:24 at least 32MiB");
+    check("{ reserve: 4095KiB }", "error: `audit.retain.reserve` is too small weir.yaml:35:22 at least 4MiB");
+    check("{ then: rotate }", "error: `audit.retain.then` has an unknown value weir.yaml:35:19 one of stop, prune");
+    check("{ day: 90 }", "error: unknown key `day` weir.yaml:35:13 did you mean `days`?");
+    check(
+        "{ days: 90 }",
+        "warning: `days` has no effect with `then: stop`: every entry is kept weir.yaml:35:19 remove it, or say then: prune",
+    );
 }

@@ -1,5 +1,7 @@
 //! `weir check`: every problem of a configuration and its policies at once, each with its place and its cure.
 
+mod outlook;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,6 +10,7 @@ use weir_policy::PolicySet;
 use weir_yaml::Problems;
 
 use crate::config::{self, Config, Surroundings};
+use crate::gateway::Clock;
 
 /// Arguments of `weir check`.
 #[derive(Debug, clap::Args)]
@@ -55,6 +58,11 @@ pub fn report(args: &CheckArgs, surroundings: &Surroundings<'_>, out: &mut impl 
     write!(out, "{problems}")?;
     if let (true, true, Some((config, policies))) = (good, problems.is_empty(), &loaded) {
         writeln!(out, "{}: no problems: {}", args.config.display(), summary(config, policies))?;
+    }
+    if let (true, Some((config, _))) = (good, &loaded)
+        && let Some(outlook) = outlook::outlook(config, Clock::wall_ns())
+    {
+        writeln!(out, "{outlook}")?;
     }
     Ok(good)
 }

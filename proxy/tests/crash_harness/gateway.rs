@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use weir_testkit::{Listener, PortBlock, Ready, WeirOptions, WeirProcess, WeirYaml, WorkDir};
@@ -15,9 +15,13 @@ pub(crate) const MASKED: &str = "************1111";
 pub(crate) struct Gateway {
     pub(crate) weir: WeirProcess,
     pub(crate) bootstrap: String,
+    _prepared: Box<dyn Send>,
     dir: WorkDir,
     _ports: PortBlock,
 }
+
+/// Makes of a data directory what it shall be before the first start; what it gives is dropped after the last end.
+pub(crate) type Prepare = fn(&Path) -> Box<dyn Send>;
 
 /// What differs between gateways.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,12 +31,13 @@ pub(crate) struct Setting<'a> {
     pub(crate) env: &'a [(&'a str, &'a str)],
     /// Program and arguments that weir is run by.
     pub(crate) wrapper: &'a [&'a str],
+    pub(crate) prepare: Option<Prepare>,
 }
 
 impl Gateway {
     /// Starts one in front of a broker.
     pub(crate) fn start(broker: &str, setting: &Setting<'_>) -> Self {
-        let Setting { audit, env, wrapper } = setting;
+        let Setting { audit, env, wrapper, prepare } = setting;
         let (dir, ports) = (WorkDir::new().unwrap(), PortBlock::reserve().unwrap());
         let bootstrap = ports.address(0);
         let mut yaml = WeirYaml::new(broker)
@@ -53,10 +58,12 @@ impl Gateway {
         let mut options = WeirOptions::new(&binary, &config, ready);
         options.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
         options.env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let prepared =
+            prepare.map_or_else(|| Box::new(()) as Box<dyn Send>, |prepare| prepare(&dir.path().join("data")));
         let weir = WeirProcess::start(options).unwrap();
         let sabotaged = weir.output().unwrap().contains("weir.sabotaged");
         assert!(sabotaged || env.is_empty(), "this weir was built without the feature `sabotage`");
-        Self { weir, bootstrap, dir, _ports: ports }
+        Self { weir, bootstrap, _prepared: prepared, dir, _ports: ports }
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {

@@ -121,6 +121,10 @@ fn write_status(query: &Query, found: &Found, newer: Option<u64>, err: &mut impl
         }
         None => writeln!(err, "the log has no entries from {since} to {until}")?,
     }
+    // The answer begins where the log does now.
+    if found.first > 0 && found.covered.is_none_or(|covered| covered.first == found.first) {
+        writeln!(err, "entries before {} were pruned and are not in this answer", found.first)?;
+    }
     if found.more {
         writeln!(err, "older matches were left out; ask for more with  -n")?;
     }

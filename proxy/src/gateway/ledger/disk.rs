@@ -22,6 +22,8 @@ use crate::gateway::telemetry::Metrics;
 
 /// How often the disk is looked at. At 100 MiB/s, more than a log ever wrote, that is less than the reserve.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often the ledger hears what was seen while nothing else happens.
+pub(super) const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// How often it is asked whether something is old enough to go.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Plans after which space is given back although more is to go.

@@ -8,7 +8,7 @@ use weir_audit::HeadNote;
 use weir_audit_store::{HeadFile, StoreError};
 
 /// How often the head file beside the database is written (L4).
-pub(super) const HEAD_EVERY: Duration = Duration::from_secs(1);
+const HEAD_EVERY: Duration = Duration::from_secs(1);
 
 /// Says, beside the database, how long the log must be. At most one write is under way, so that an older head never replaces a newer.
 pub(super) struct HeadKeeper {

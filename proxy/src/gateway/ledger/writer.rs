@@ -13,8 +13,8 @@ use weir_audit_store::Store;
 
 use super::Order;
 use super::book::{Book, Look, Written};
-use super::disk::Disk;
-use super::head::{HEAD_EVERY, HeadKeeper};
+use super::disk::{Disk, WATCH_EVERY};
+use super::head::HeadKeeper;
 use super::own::Own;
 use super::room::Stop;
 use crate::config::RetainConfig;
@@ -55,6 +55,9 @@ pub(super) struct Writer {
     /// How much later than due everything becomes durable.
     #[cfg(feature = "sabotage")]
     lag: Duration,
+    /// Refusals are not merged.
+    #[cfg(feature = "sabotage")]
+    unmerged: bool,
 }
 
 impl Writer {
@@ -87,6 +90,8 @@ impl Writer {
             first,
             #[cfg(feature = "sabotage")]
             lag: lag(),
+            #[cfg(feature = "sabotage")]
+            unmerged: std::env::var_os("WEIR_SABOTAGE_UNMERGED").is_some(),
         }
     }
 
@@ -167,7 +172,7 @@ impl Writer {
 
     /// How long to wait for an order when nothing is queued.
     fn patience(&self) -> Duration {
-        if self.book.is_down() { self.reopen_at.saturating_duration_since(Instant::now()) } else { HEAD_EVERY }
+        if self.book.is_down() { self.reopen_at.saturating_duration_since(Instant::now()) } else { WATCH_EVERY }
     }
 
     /// Takes what is queued now, and says how many orders that were; not more than a batch of them, so that a flood of refusals, which
@@ -190,6 +195,8 @@ impl Writer {
                 self.inboxes.insert(ticket, inbox);
                 self.group.queue(ticket, *commit);
             }
+            #[cfg(feature = "sabotage")]
+            Order::Refusal { entry, .. } if self.unmerged => self.book.owe(*entry, Vec::new()),
             Order::Refusal { entry, resource } => {
                 let now = entry.at;
                 if entry.principal.is_none() {
