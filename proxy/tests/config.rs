@@ -590,17 +590,17 @@ fn retention_is_whole_or_refused() {
     let least = RetainConfig { days: None, bytes_max: Some(32 << 20), reserve: 4 << 20, then: Then::Stop };
     assert_eq!(retain("{ bytes_max: 32MiB, reserve: 4MiB }"), least);
 
-    let check = |value: &str, expected: &str| check("hold_max: 5s", &format!("retain: {value}"), &[expected]);
-    check(
-        "{ then: prune }",
-        "error: `then: prune` without a limit prunes nothing weir.yaml:35:11 add days: 90 or bytes_max: 200GiB",
-    );
-    check("{ bytes_max: 31MiB }", "error: `audit.retain.bytes_max` is too small weir.yaml:35:24 at least 32MiB");
-    check("{ reserve: 4095KiB }", "error: `audit.retain.reserve` is too small weir.yaml:35:22 at least 4MiB");
-    check("{ then: rotate }", "error: `audit.retain.then` has an unknown value weir.yaml:35:19 one of stop, prune");
-    check("{ day: 90 }", "error: unknown key `day` weir.yaml:35:13 did you mean `days`?");
-    check(
-        "{ days: 90 }",
-        "warning: `days` has no effect with `then: stop`: every entry is kept weir.yaml:35:19 remove it, or say then: prune",
-    );
+    let line = WHOLE.lines().position(|line| line.contains("hold_max")).unwrap() + 1;
+    let check = |value: &str, what: &str, column: u32, cure: &str| {
+        let expected = format!("{what} | weir.yaml:{line}:{column} {cure}");
+        check("hold_max: 5s", &format!("retain: {value}"), &[&expected]);
+    };
+    let idle = "error: `then: prune` without a limit prunes nothing";
+    check("{ then: prune }", idle, 11, "add days: 90 or bytes_max: 200GiB");
+    check("{ bytes_max: 31MiB }", "error: `audit.retain.bytes_max` is too small", 24, "at least 32MiB");
+    check("{ reserve: 4095KiB }", "error: `audit.retain.reserve` is too small", 22, "at least 4MiB");
+    check("{ then: rotate }", "error: `audit.retain.then` has an unknown value", 19, "one of stop, prune");
+    check("{ day: 90 }", "error: unknown key `day`", 13, "did you mean `days`?");
+    let kept = "warning: `days` has no effect with `then: stop`: every entry is kept";
+    check("{ days: 90 }", kept, 19, "remove it, or say then: prune");
 }
