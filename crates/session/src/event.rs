@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use uuid::Uuid;
-use weir_audit::EntryBody;
+use weir_audit::{EntryBody, RuleHit};
 use weir_protocol::{ApiKey, FrameError, GuardError};
 
 /// Something that happened.
@@ -61,27 +61,77 @@ pub enum Event {
         rule: String,
         /// How many records.
         records: u64,
+        /// How many batches that could not be read, and whose records were therefore not counted.
+        batches: u64,
         /// The audit event.
         event_id: String,
     },
-    /// A request was answered.
-    Answered {
-        /// Which API.
+    /// The records of one request, or of one answer, were inspected.
+    Inspected {
+        /// Produce or Fetch.
         api: ApiKey,
-        /// From its last byte read to its answer cleared.
-        took: Duration,
-        /// Records inspected on the way.
+        /// How many records.
         records: u64,
-        /// Records changed on the way.
+        /// How many of them were changed.
         changed: u64,
-        /// Record bytes in.
+        /// Their bytes, as they came in.
         bytes: u64,
+        /// What each rule did; no zeros.
+        rules: Vec<RuleHit>,
+    },
+    /// A request of the client is over.
+    RequestEnded {
+        /// Which API; `None` for one that weir does not serve.
+        api: Option<ApiKey>,
+        /// How it ended.
+        ending: Ending,
+        /// From its last byte read to the first byte of its answer written.
+        took: Duration,
+        /// What of that time was spent on what.
+        stages: Stages,
     },
     /// The connection is over.
     Closing {
         /// Why.
         reason: CloseReason,
     },
+}
+
+/// How a request ended, seen from weir: what the broker made of it is in its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// It was answered, by the broker or in its place.
+    #[default]
+    Answered,
+    /// weir refused it, or a part of it.
+    Refused,
+    /// The audit log did not take its entry: what moves data was refused, or what was fetched withheld.
+    Unrecorded,
+    /// The connection ended before its answer.
+    Unanswered,
+}
+
+impl Ending {
+    /// A stable name for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Unrecorded => "unrecorded",
+            Self::Unanswered => "unanswered",
+        }
+    }
+}
+
+/// How long a request was in each stage; `None` where it did not come by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stages {
+    /// Its records were inspected, or waited for a thread that does.
+    pub inspect: Option<Duration>,
+    /// It waited for the audit log, both times if there were two.
+    pub commit: Option<Duration>,
+    /// It was with the broker: from its bytes handed to the socket to the last byte of the answer read.
+    pub broker: Option<Duration>,
 }
 
 /// Why a session ends. Each has a stable [`CloseReason::code`] for logs and metrics.

@@ -42,7 +42,7 @@ pub use context::{
     TopicAuditChange,
 };
 pub use control::{Control, ControlError, Learned};
-pub use event::{CloseReason, Event};
+pub use event::{CloseReason, Ending, Event, Stages};
 pub use job::{Done, INLINE_COMPRESSED_BYTES_MAX, INLINE_INFLATED_BYTES_MAX, INLINE_PLAIN_BYTES_MAX, Job, Scratch};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;

@@ -13,6 +13,7 @@ use weir_protocol::ApiKey;
 
 use crate::api::{Expect, Incoming, fetch, produce};
 use crate::cleared::{Cleared, Held};
+use crate::event::{Ending, Event, Stages};
 use crate::job::{FetchInspection, ProduceInspection};
 use crate::time::Now;
 
@@ -34,7 +35,10 @@ pub(crate) struct Slot {
     pub(crate) reply: ReplyStage,
     /// The connection ends with this reply.
     pub(crate) last: bool,
-    pub(crate) totals: Totals,
+    /// What the client asked for, for metrics.
+    pub(crate) asked: Asked,
+    pub(crate) ending: Ending,
+    pub(crate) watch: StageWatch,
     /// The reply is not written: its request asked for none (acks=0).
     pub(crate) swallow: bool,
     /// When its entry, which could not be written, is tried again.
@@ -57,19 +61,57 @@ impl Slot {
             request: RequestStage::Local,
             reply: ReplyStage::Nothing,
             last: false,
-            totals: Totals::default(),
+            asked: Asked::Nothing,
+            ending: Ending::default(),
+            watch: StageWatch::default(),
             swallow: false,
             retry_at: None,
         }
     }
 }
 
-/// For metrics.
+/// What the client asked for in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Nothing: the request is weir's own.
+    Nothing,
+    /// An API of the table.
+    Api(ApiKey),
+    /// One that weir does not serve.
+    Other,
+}
+
+/// Measures the stages of one request, of which it is in one at a time at most.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) records: u64,
-    pub(crate) changed: u64,
-    pub(crate) bytes: u64,
+pub(crate) struct StageWatch {
+    stages: Stages,
+    since: Option<Duration>,
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Inspect,
+    Commit,
+    Broker,
+}
+
+impl StageWatch {
+    /// A stage begins.
+    pub(crate) fn begin(&mut self, now: Now) {
+        self.since = Some(now.monotonic);
+    }
+
+    /// The stage that began last was this one, and is over.
+    pub(crate) fn end(&mut self, stage: Stage, now: Now) {
+        let Some(since) = self.since.take() else { return };
+        let total = match stage {
+            Stage::Inspect => &mut self.stages.inspect,
+            Stage::Commit => &mut self.stages.commit,
+            Stage::Broker => &mut self.stages.broker,
+        };
+        *total = Some(total.unwrap_or_default().saturating_add(now.monotonic.saturating_sub(since)));
+    }
 }
 
 pub(crate) enum RequestStage {
@@ -110,6 +152,19 @@ pub(crate) enum Otherwise {
     TryAgain { entry: Box<EntryBody>, closes: Vec<IntentId> },
     /// The connection closes.
     Close,
+}
+
+impl Slot {
+    /// What is said of the request once it is over; nothing of weir's own.
+    pub(crate) fn ended(&self, ending: Ending, now: Now) -> Option<Event> {
+        let api = match self.asked {
+            Asked::Nothing => return None,
+            Asked::Api(api) => Some(api),
+            Asked::Other => None,
+        };
+        let took = now.monotonic.saturating_sub(self.received.monotonic);
+        Some(Event::RequestEnded { api, ending, took, stages: self.watch.stages })
+    }
 }
 
 /// The queue.

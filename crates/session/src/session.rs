@@ -17,7 +17,7 @@ use crate::api::produce::RefusedProducers;
 use crate::caller::{Caller, ClientIdentity};
 use crate::cleared::Cleared;
 use crate::context::{ClusterView, Context, Door, DoorAuth, Peer};
-use crate::event::{CloseReason, Event};
+use crate::event::{CloseReason, Ending, Event};
 use crate::job::{Done, Job};
 use crate::pending::{PendingQueue, ReplyStage, RequestStage, Slot};
 use crate::session::deadlines::Deadlines;
@@ -206,7 +206,7 @@ impl Session {
 
     /// Proof that something of this session was recorded. The receipt of another session changes nothing.
     pub fn handle_receipt(&mut self, receipt: Receipt, now: Now) {
-        self.take_receipt(receipt);
+        self.take_receipt(receipt, now);
         self.advance(now);
     }
 
@@ -283,12 +283,13 @@ impl Session {
     }
 
     /// What may be written to the broker next.
-    pub fn poll_to_broker(&mut self) -> Option<Cleared> {
+    pub fn poll_to_broker(&mut self, now: Now) -> Option<Cleared> {
         if self.link != Link::Up || self.closing {
             return None;
         }
         let slot = self.pending.next_to_send()?;
         slot.memory = 0;
+        slot.watch.begin(now);
         let RequestStage::Ready(cleared) = std::mem::replace(&mut slot.request, RequestStage::Sent) else {
             return None;
         };
@@ -307,6 +308,10 @@ impl Session {
             let was_full = self.wants_client_bytes() == 0;
             let slot = self.pending.pop()?;
             self.deadlines.answered(was_full, now);
+            // Without an answer the end of the connection is one, but for a request that asked for none (acks=0).
+            let cut = matches!(slot.reply, ReplyStage::Ready(None)) && !slot.swallow;
+            let ending = if cut { Ending::Refused } else { slot.ending };
+            self.events.extend(slot.ended(ending, now));
             if slot.last {
                 self.finish(now);
             }
@@ -323,13 +328,6 @@ impl Session {
                 | ReplyStage::Inspecting { .. }
                 | ReplyStage::Recording { .. } => return None,
             };
-            self.events.push_back(Event::Answered {
-                api: slot.api,
-                took: now.monotonic.saturating_sub(slot.received.monotonic),
-                records: slot.totals.records,
-                changed: slot.totals.changed,
-                bytes: slot.totals.bytes,
-            });
             self.read_client_frames(now);
             self.close_if_done(now);
             self.advance(now);

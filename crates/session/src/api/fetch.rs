@@ -266,6 +266,10 @@ fn withheld_event(pending: &Pending, found: &FetchedBatches, part: &Part) -> Eve
         partition: part.partition,
         rule,
         records: u64::from(found.withheld_records),
+        batches: match found.verdict {
+            FetchVerdict::Show => u64::from(found.withheld_batches),
+            FetchVerdict::OldFormat => u64::from(found.batches.max(1)),
+        },
         event_id: pending.event_id.to_string(),
     }
 }

@@ -180,6 +180,16 @@ impl Pending {
         IntentId(self.event_id.0)
     }
 
+    /// What each rule did.
+    pub(crate) fn rule_hits(&self) -> &[RuleHit] {
+        &self.rule_hits
+    }
+
+    /// Whether weir answers a partition itself.
+    pub(crate) fn has_refusals(&self) -> bool {
+        self.topics.iter().flat_map(|topic| &topic.partitions).any(|partition| partition.refusal.is_some())
+    }
+
     /// Records inspected, records changed, bytes in: for metrics.
     pub(crate) fn totals(&self) -> (u64, u64, u64) {
         let parts =

@@ -5,8 +5,8 @@ use weir_audit::{Commit, Decision, EntryBody, IntentId, Kind, Outcome, Receipt, 
 use super::{Login, Session};
 use crate::api::{Expect, fetch, produce};
 use crate::cleared::{Cleared, NoEntry};
-use crate::event::CloseReason;
-use crate::pending::{Otherwise, ReplyStage, RequestStage, Slot};
+use crate::event::{CloseReason, Ending};
+use crate::pending::{Otherwise, ReplyStage, RequestStage, Slot, Stage};
 use crate::refusal::Code;
 use crate::time::Now;
 
@@ -40,7 +40,7 @@ impl Session {
         ticket
     }
 
-    pub(super) fn take_receipt(&mut self, receipt: Receipt) {
+    pub(super) fn take_receipt(&mut self, receipt: Receipt, now: Now) {
         let ticket = receipt.ticket();
         if ticket.connection() != self.id {
             return;
@@ -48,7 +48,7 @@ impl Session {
         match self.tickets.remove(&ticket.serial()) {
             Some(Waiter::Slot { serial, side }) => {
                 if let Some(slot) = self.pending.get_mut(serial) {
-                    slot.recorded(side, receipt);
+                    slot.recorded(side, receipt, now);
                 }
             }
             Some(Waiter::Abandoned { entry, closes }) => {
@@ -109,9 +109,17 @@ impl Session {
     fn answer_unrecorded(&mut self, serial: u64, pending: &produce::Pending) {
         self.refused_producers.wait_for_all(pending);
         self.answer_locally(serial, produce::unrecorded(pending), NoEntry::Refusal);
+        self.mark(serial, Ending::Unrecorded);
         if let (Some(slot), true) = (self.pending.get_mut(serial), pending.silent) {
             slot.reply = ReplyStage::Ready(None);
             self.end_after(serial, CloseReason::SilentRequestRefused);
+        }
+    }
+
+    /// How the request will have ended, once it is over.
+    pub(super) fn mark(&mut self, serial: u64, ending: Ending) {
+        if let Some(slot) = self.pending.get_mut(serial) {
+            slot.ending = ending;
         }
     }
 
@@ -145,6 +153,7 @@ impl Session {
                 if let Login::LoggedIn { caller, .. } = &self.login {
                     let vetted = fetch::unrecorded(caller, pending, inspection);
                     slot.reply = ReplyStage::Ready(Some(Cleared::without_entry(vetted, NoEntry::Refusal)));
+                    slot.ending = Ending::Unrecorded;
                 }
             }
             ReplyStage::Recording { otherwise: Otherwise::TryAgain { .. }, .. } => {
@@ -176,6 +185,7 @@ impl Session {
     pub(super) fn abandon(&mut self, now: Now) {
         let slots = self.pending.drain().collect::<Vec<_>>();
         for slot in slots {
+            self.events.extend(slot.ended(Ending::Unanswered, now));
             let Slot { request, reply, .. } = slot;
             let ReplyStage::Broker(Expect::Produce(pending)) = reply else {
                 if let ReplyStage::Recording { held, otherwise: Otherwise::TryAgain { entry, closes } } = reply {
@@ -200,7 +210,8 @@ impl Session {
 }
 
 impl Slot {
-    fn recorded(&mut self, side: Side, receipt: Receipt) {
+    fn recorded(&mut self, side: Side, receipt: Receipt, now: Now) {
+        self.watch.end(Stage::Commit, now);
         match side {
             Side::Request if matches!(self.request, RequestStage::Recording(_)) => {
                 let RequestStage::Recording(held) = std::mem::replace(&mut self.request, RequestStage::Local) else {

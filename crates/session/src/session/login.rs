@@ -13,7 +13,7 @@ use crate::api::{Action, Incoming, sasl};
 use crate::caller::{Caller, principal_ref};
 use crate::cleared::Held;
 use crate::context::{Context, DoorAuth};
-use crate::event::{CloseReason, Event};
+use crate::event::{CloseReason, Ending, Event};
 use crate::pending::{Otherwise, ReplyStage};
 use crate::refusal::Code;
 use crate::time::Now;
@@ -70,6 +70,7 @@ impl Session {
                 DoorAuth::Oauthbearer => "unsupported_mechanism",
                 DoorAuth::Anonymous { .. } => "no_login_here",
             };
+            self.mark(serial, Ending::Refused);
             self.refused_login(reason, now);
         }
         self.act(serial, action, now);
@@ -83,6 +84,7 @@ impl Session {
             Login::Fresh | Login::LoggedIn { again: false, .. } => {
                 let answer = sasl::out_of_order(&incoming);
                 self.act(serial, answer, now);
+                self.mark(serial, Ending::Refused);
                 self.refused_login("out_of_order", now);
                 let reason = CloseReason::LoginFailed("SaslAuthenticate before SaslHandshake".to_owned());
                 self.end_after(serial, reason);
@@ -148,6 +150,7 @@ impl Session {
     fn refuse_login(&mut self, serial: u64, incoming: &Incoming, refused: LoginRefused, now: Now) {
         let answer = sasl::refusal(incoming, &refused.message);
         self.act(serial, answer, now);
+        self.mark(serial, Ending::Refused);
         self.refused_login(refused.reason, now);
         self.end_after(serial, CloseReason::LoginFailed(refused.message));
     }
@@ -182,6 +185,7 @@ impl Session {
         if let Some(slot) = self.pending.get_mut(serial) {
             slot.memory = frame.len();
             slot.stage_since = now;
+            slot.watch.begin(now);
             let held = Held::new(Vetted::local(frame), ticket);
             slot.reply = ReplyStage::Recording { held, otherwise: Otherwise::Close };
         }

@@ -1,15 +1,16 @@
 //! From the broker and from inspection: answers become replies, replies become bytes for the client.
 
 use bytes::BytesMut;
-use weir_audit::Commit;
+use weir_audit::{Commit, RuleHit};
+use weir_protocol::ApiKey;
 
 use super::ledger::{Side, Waiter};
 use super::{Login, Session};
 use crate::api::{Arrived, Expect, Reply, fetch, find_coordinator, list_offsets, metadata, offsets, produce};
 use crate::cleared::{Cleared, Held, NoEntry};
-use crate::event::CloseReason;
+use crate::event::{CloseReason, Ending, Event};
 use crate::job::{Done, FetchInspection, Inspection, Job};
-use crate::pending::{Otherwise, ReplyStage, RequestStage};
+use crate::pending::{Otherwise, ReplyStage, RequestStage, Stage};
 use crate::time::Now;
 use crate::vetted::Vetted;
 
@@ -32,6 +33,7 @@ impl Session {
         let nobody = || CloseReason::BrokerMalformed("an answer that nobody asked for".to_owned());
         let slot = self.pending.next_to_be_answered().ok_or_else(nobody)?;
         let (serial, api, version) = (slot.serial, slot.api, slot.upstream_version);
+        slot.watch.end(Stage::Broker, now);
         if matches!(slot.reply, ReplyStage::Broker(Expect::Own)) {
             // Whatever the broker makes of weir's own ApiVersions, also 35 in version 0: the control connection knows better.
             slot.reply = ReplyStage::Ready(None);
@@ -102,6 +104,7 @@ impl Session {
                 let vetted = Vetted::response(slot.api, frame)
                     .ok_or_else(|| CloseReason::BrokerMalformed("records outside an inspection".to_owned()))?;
                 slot.swallow = swallow;
+                slot.watch.begin(now);
                 slot.reply = if wait {
                     let held = Held::new(vetted, ticket);
                     ReplyStage::Recording { held, otherwise: Otherwise::TryAgain { entry, closes } }
@@ -115,6 +118,7 @@ impl Session {
                 let job = Job::fetch(serial, frame, response, plan, limits);
                 if let Some(slot) = self.pending.get_mut(serial) {
                     slot.reply = ReplyStage::Inspecting { pending };
+                    slot.watch.begin(now);
                 }
                 self.jobs.push_back(job);
             }
@@ -128,6 +132,7 @@ impl Session {
         }
         let Some(inspection) = done.result else { return self.close(CloseReason::InspectionFailed, now) };
         let Some(slot) = self.pending.get_mut(done.slot) else { return };
+        slot.watch.end(Stage::Inspect, now);
         match inspection {
             Inspection::Produce(inspection) if matches!(slot.request, RequestStage::Inspecting(_)) => {
                 slot.memory = inspection.held_bytes();
@@ -148,8 +153,15 @@ impl Session {
 
     fn settle_fetch(&mut self, serial: u64, pending: Box<fetch::Pending>, inspection: Box<FetchInspection>, now: Now) {
         let Login::LoggedIn { caller, .. } = &self.login else { return };
-        let events = &mut self.events;
-        let settled = fetch::settle(caller, &pending, &inspection, &mut |event| events.push_back(event), now);
+        let (events, mut refused) = (&mut self.events, false);
+        let mut take = |event| {
+            refused = true;
+            events.push_back(event);
+        };
+        let settled = fetch::settle(caller, &pending, &inspection, &mut take, now);
+        let rules = settled.entry.as_ref().map(|entry| entry.rule_hits.clone()).unwrap_or_default();
+        let fetched = (settled.records, settled.changed, settled.bytes);
+        self.events.extend(inspected(ApiKey::Fetch, fetched, rules));
         let ticket = match (settled.entry, settled.wait) {
             (None, _) => None,
             (Some(entry), wait) => {
@@ -160,9 +172,10 @@ impl Session {
         };
         let Some(slot) = self.pending.get_mut(serial) else { return };
         slot.stage_since = now;
-        slot.totals.records += settled.records;
-        slot.totals.changed += settled.changed;
-        slot.totals.bytes += settled.bytes;
+        slot.watch.begin(now);
+        if refused {
+            slot.ending = Ending::Refused;
+        }
         slot.reply = match ticket {
             None => ReplyStage::Ready(Some(Cleared::without_entry(settled.frame, NoEntry::NothingFetched))),
             Some((_, false)) => ReplyStage::Ready(Some(Cleared::without_entry(settled.frame, NoEntry::Async))),
@@ -194,11 +207,9 @@ impl Session {
             if self.refused_producers.is_full() {
                 return self.close(CloseReason::TooManyRefused, now);
             }
-            let (records, changed, bytes) = pending.totals();
-            if let Some(slot) = self.pending.get_mut(serial) {
-                slot.totals.records += records;
-                slot.totals.changed += changed;
-                slot.totals.bytes += bytes;
+            self.events.extend(inspected(ApiKey::Produce, pending.totals(), pending.rule_hits().to_vec()));
+            if pending.has_refusals() {
+                self.mark(serial, Ending::Refused);
             }
             self.take_settled(serial, pending, settled, now);
         }
@@ -211,6 +222,7 @@ impl Session {
                     .map(|intent| self.record(Commit::Intent(*intent), Waiter::Slot { serial, side: Side::Request }));
                 let Some(slot) = self.pending.get_mut(serial) else { return };
                 slot.stage_since = now;
+                slot.watch.begin(now);
                 slot.request = match ticket {
                     Some(ticket) => RequestStage::Recording(Held::new(frame.0, ticket)),
                     None => RequestStage::Ready(Cleared::without_entry(frame.0, NoEntry::OutcomeOnly)),
@@ -226,6 +238,7 @@ impl Session {
                 });
                 if let Some(slot) = self.pending.get_mut(serial) {
                     slot.stage_since = now;
+                    slot.watch.begin(now);
                     slot.swallow = silent;
                     let vetted = Vetted::local(frame);
                     slot.reply = match ticket {
@@ -246,4 +259,9 @@ impl Session {
             }
         }
     }
+}
+
+/// What is said of an inspection; nothing when there was nothing to inspect.
+fn inspected(api: ApiKey, (records, changed, bytes): (u64, u64, u64), rules: Vec<RuleHit>) -> Option<Event> {
+    (bytes > 0).then_some(Event::Inspected { api, records, changed, bytes, rules })
 }

@@ -13,9 +13,9 @@ use crate::api::{
 };
 use crate::caller::{Caller, principal_ref};
 use crate::cleared::{Cleared, NoEntry};
-use crate::event::{CloseReason, Event};
+use crate::event::{CloseReason, Ending, Event};
 use crate::job::Job;
-use crate::pending::{ReplyStage, RequestStage, Slot};
+use crate::pending::{Asked, ReplyStage, RequestStage, Slot};
 use crate::refusal::Code;
 use crate::time::Now;
 use crate::vetted::Vetted;
@@ -108,7 +108,10 @@ impl Session {
                 .map(|frame| Segments::from(frame.freeze()))
         };
         let Some(answer) = answer else { return self.end(None, not_served, now) };
-        let serial = self.pending.push(Slot::local(now));
+        let asked = ApiKey::from_code(prefix.api_key).map_or(Asked::Other, Asked::Api);
+        // To a version of ApiVersions that it does not know every broker says which it does (KIP-511).
+        let ending = if api_versions { Ending::Answered } else { Ending::Refused };
+        let serial = self.pending.push(Slot { asked, ending, ..Slot::local(now) });
         if !api_versions {
             let reason = "not_served";
             match self.caller().cloned() {
@@ -130,6 +133,7 @@ impl Session {
             upstream_version: request.version,
             correlation_id: request.correlation_id,
             memory: incoming.frame.len(),
+            asked: Asked::Api(request.api),
             ..Slot::local(now)
         })
     }
@@ -191,6 +195,9 @@ impl Session {
         let (call, client_id) = (incoming.call(), incoming.client_id());
         let mut notes = Notes::new();
         let action = self.decide(&caller, incoming, &mut notes, now);
+        if !notes.is_empty() {
+            self.mark(serial, Ending::Refused);
+        }
         if notes.len() > NOTES_MAX {
             let others = Note { code: Code::TopicAuthorizationFailed, reason: "others_not_allowed", resource: None };
             notes.truncate(NOTES_MAX);
@@ -238,6 +245,7 @@ impl Session {
                 let limits = self.context.limits.records;
                 let job = Job::produce(serial, frame, (request, expect.version), plan, limits);
                 if let Some(slot) = self.pending.get_mut(serial) {
+                    slot.watch.begin(now);
                     slot.request = RequestStage::Inspecting(expect);
                 }
                 self.jobs.push_back(job);
@@ -296,7 +304,10 @@ impl Session {
         let Some(slot) = self.pending.get_mut(serial) else { return };
         let (key, version, correlation_id) = (slot.api.code(), slot.version, slot.correlation_id);
         match unsupported_version_response(key, version, correlation_id) {
-            Some(answer) => self.answer_locally(serial, Segments::from(answer.freeze()), NoEntry::Refusal),
+            Some(answer) => {
+                self.mark(serial, Ending::Refused);
+                self.answer_locally(serial, Segments::from(answer.freeze()), NoEntry::Refusal);
+            }
             None => self.end(Some(serial), CloseReason::NotServed { api_key: key, api_version: version }, now),
         }
     }

@@ -29,6 +29,7 @@ mod pipelining;
 mod pressure;
 mod produce;
 mod stage;
+mod stages;
 mod unrecorded;
 mod witness;
 mod world;

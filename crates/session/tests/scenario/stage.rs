@@ -4,6 +4,7 @@ mod verbs;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
@@ -12,7 +13,7 @@ use weir_audit::{
     ChainId, ChainState, Commit, Committed, Committer, ConnectionId, EntryBody, MemorySink, Receipt, Ticket,
 };
 use weir_protocol::{ApiKey, FrameReader, peek_request};
-use weir_session::{Cleared, Context, Door, DoorAuth, Event, Job, Now, Peer, Scratch, Session, Start};
+use weir_session::{Cleared, Context, Door, DoorAuth, Ending, Event, Job, Now, Peer, Scratch, Session, Stages, Start};
 
 use crate::witness::{Asked, Witness, decode_request};
 use crate::world::{self, START};
@@ -73,7 +74,21 @@ struct Outcome {
     refused: Vec<(i16, &'static str, Option<String>)>,
     records_refused: Vec<(String, i32, String, u64)>,
     asked_for: Vec<String>,
+    ended: Vec<Ended>,
+    inspected: Vec<Inspected>,
 }
+
+/// A request that is over, as the session told it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Ended {
+    pub(crate) api: Option<ApiKey>,
+    pub(crate) ending: Ending,
+    pub(crate) took: Duration,
+    pub(crate) stages: Stages,
+}
+
+/// Records that were inspected: how many, how many were changed, and what each rule did.
+pub(crate) type Inspected = (ApiKey, u64, u64, Vec<(String, String, u64)>);
 
 /// Plays a script in every way, and holds the outcomes against each other.
 pub(crate) fn play(script: impl Fn(&mut Stage)) {
@@ -138,6 +153,8 @@ pub(crate) struct Stage {
     /// What the broker got and the script did not look at yet.
     broker_got: VecDeque<Bytes>,
     next_correlation_id: i32,
+    /// How many ended requests and inspections the script has looked at.
+    looked_at: (usize, usize),
     outcome: Outcome,
 }
 
@@ -171,6 +188,7 @@ impl Stage {
             client_got: VecDeque::new(),
             broker_got: VecDeque::new(),
             next_correlation_id: 1,
+            looked_at: (0, 0),
             outcome: Outcome::default(),
         }
     }
@@ -195,7 +213,7 @@ impl Stage {
                 idle = false;
                 self.commit(self.queued.len());
             }
-            while let Some(cleared) = self.session.poll_to_broker() {
+            while let Some(cleared) = self.session.poll_to_broker(self.now) {
                 idle = false;
                 self.write_to_broker(&cleared);
             }
@@ -267,7 +285,13 @@ impl Stage {
                 outcome.records_refused.push((topic, partition, rule, records));
             }
             Event::Closing { reason } => outcome.closings.push(reason.code().to_owned()),
-            Event::Answered { .. } => {}
+            Event::Inspected { api, records, changed, rules, .. } => {
+                let rules = rules.into_iter().map(|hit| (hit.rule, hit.action, hit.count)).collect();
+                outcome.inspected.push((api, records, changed, rules));
+            }
+            Event::RequestEnded { api, ending, took, stages } => {
+                outcome.ended.push(Ended { api, ending, took, stages })
+            }
         }
     }
 
@@ -332,6 +356,8 @@ impl Stage {
         self.settle();
         assert!(self.session.is_drained(), "{:?} is not drained", self.session);
         assert_eq!(self.session.poll_timeout(), None, "a drained session waits for nothing");
+        // How much was read when a connection ended depends on how it came.
+        self.outcome.ended.retain(|ended| ended.ending != Ending::Unanswered);
         let leaves_intents = self.leaves_intents;
         let open = self.sink().intents();
         assert!(open.is_empty() || leaves_intents, "intents stay open: {open:?}");

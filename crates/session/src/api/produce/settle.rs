@@ -209,6 +209,7 @@ fn decide(
             partition: partition.index,
             rule: refusing_rule(found),
             records: refused_count(found),
+            batches: u64::from(found.batch.is_err()),
             event_id: event_id.to_string(),
         });
     }

@@ -12,7 +12,7 @@ use weir_audit::{Commit, EntryBody, IntentRow, Ticket};
 use weir_protocol::{ApiKey, peek_request};
 use weir_session::{Context, Job, Now};
 
-use super::{Jobs, Log, Stage};
+use super::{Ended, Inspected, Jobs, Log, Stage};
 use crate::witness::{Asked, decode_answer, decode_request};
 use crate::world::{SECOND, token};
 
@@ -322,6 +322,16 @@ impl Stage {
         self.settle();
         assert_eq!(self.outcome.closings, [""; 0]);
         assert!(!self.session.is_closing());
+    }
+
+    /// The requests that ended since this was asked last, and what was inspected meanwhile.
+    pub(crate) fn ended(&mut self) -> (Vec<Ended>, Vec<Inspected>) {
+        self.settle();
+        let seen = (self.outcome.ended.clone(), self.outcome.inspected.clone());
+        let new = (seen.0.iter().skip(self.looked_at.0), seen.1.iter().skip(self.looked_at.1));
+        let new = (new.0.cloned().collect(), new.1.cloned().collect());
+        self.looked_at = (seen.0.len(), seen.1.len());
+        new
     }
 
     /// Refusals that were told of: code, reason, resource.
