@@ -1,6 +1,7 @@
 //! `/metrics`, `/livez` and `/readyz`: no data, no login.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -18,12 +19,14 @@ struct Admin {
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
     node_ids: NodeIds,
+    data_dir: Arc<Path>,
 }
 
 /// Serves until the process ends.
 pub(crate) async fn listen(
     address: SocketAddr,
     node_ids: NodeIds,
+    data_dir: PathBuf,
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
 ) -> std::io::Result<()> {
@@ -32,7 +35,7 @@ pub(crate) async fn listen(
         .route("/metrics", get(scrape))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
-        .with_state(Admin { metrics, shared, node_ids });
+        .with_state(Admin { metrics, shared, node_ids, data_dir: data_dir.into() });
     tokio::spawn(async move {
         if let Err(error) = axum::serve(socket, router).await {
             tracing::error!(event = "admin.failed", error = %error);
@@ -42,8 +45,9 @@ pub(crate) async fn listen(
 }
 
 async fn scrape(State(admin): State<Admin>) -> Response {
-    admin.metrics.process.memory_held.set(i64::try_from(admin.shared.budget.held()).unwrap_or(i64::MAX));
     admin.shared.keys.observe();
+    let policy = admin.shared.world.context().policy.digest();
+    admin.metrics.process.look(&admin.data_dir, admin.shared.budget.held(), policy);
     let encoder = TextEncoder::new();
     let mut text = Vec::new();
     match encoder.encode(&admin.metrics.registry.gather(), &mut text) {

@@ -182,9 +182,10 @@ impl Connection<'_> {
                 submit(self.shared, &mut self.session, &self.inbox, (ticket, commit));
             }
             if let Some(broker) = self.broker.as_mut().filter(|broker| broker.is_flushed())
-                && let Some(cleared) = self.session.poll_to_broker()
+                && let Some(cleared) = self.session.poll_to_broker(clock.now())
             {
                 idle = false;
+                self.shared.telemetry.metrics.traffic.to_broker.inc_by(cleared.len() as u64);
                 broker.queue(cleared);
                 self.write_broker(Ok(()));
             }
@@ -192,6 +193,7 @@ impl Connection<'_> {
                 && let Some(cleared) = self.session.poll_to_client(clock.now())
             {
                 idle = false;
+                self.shared.telemetry.metrics.traffic.to_client.inc_by(cleared.len() as u64);
                 self.client.queue(cleared);
                 self.write_progress = Some(std::time::Instant::now());
                 self.write_client(Ok(()));
@@ -218,7 +220,11 @@ impl Connection<'_> {
                     self.shared.ledger.refusal(*entry, resource);
                 }
             }
-            Event::LoggedIn { .. } | Event::RecordsRefused { .. } | Event::Answered { .. } | Event::Closing { .. } => {
+            Event::LoggedIn { .. }
+            | Event::RecordsRefused { .. }
+            | Event::Inspected { .. }
+            | Event::RequestEnded { .. }
+            | Event::Closing { .. } => {
                 self.shared.telemetry.record(&event, &self.listener, self.peer, self.session.principal());
             }
         }
@@ -274,7 +280,12 @@ impl Connection<'_> {
 
     fn read_client(&mut self, ready: std::io::Result<()>, wanted: usize) {
         let (session, now) = (&mut self.session, self.shared.clock.now());
-        let read = ready.and_then(|()| self.client.read(wanted, |bytes| session.handle_client_bytes(bytes, now)));
+        let received = &self.shared.telemetry.metrics.traffic.from_client;
+        let take = |bytes: &[u8]| {
+            received.inc_by(bytes.len() as u64);
+            session.handle_client_bytes(bytes, now);
+        };
+        let read = ready.and_then(|()| self.client.read(wanted, take));
         match read {
             Ok(Read::Taken(()) | Read::Nothing) => {}
             Ok(Read::Closed) => self.session.handle_client_eof(now),
@@ -285,7 +296,12 @@ impl Connection<'_> {
     fn read_broker(&mut self, ready: std::io::Result<()>, wanted: usize) {
         let Some(broker) = &mut self.broker else { return };
         let (session, now) = (&mut self.session, self.shared.clock.now());
-        let read = ready.and_then(|()| broker.read(wanted, |bytes| session.handle_broker_bytes(bytes, now)));
+        let received = &self.shared.telemetry.metrics.traffic.from_broker;
+        let take = |bytes: &[u8]| {
+            received.inc_by(bytes.len() as u64);
+            session.handle_broker_bytes(bytes, now);
+        };
+        let read = ready.and_then(|()| broker.read(wanted, take));
         match read {
             Ok(Read::Taken(()) | Read::Nothing) => {}
             Ok(Read::Closed) => self.session.handle_broker_down("the broker closed the connection", now),

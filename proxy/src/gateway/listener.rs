@@ -117,7 +117,7 @@ impl Gate {
                 accepted = port.socket.accept() => match accepted {
                     Ok((stream, peer)) => self.admit(stream, peer, &port, &mut connections).await,
                     Err(error) => {
-                        tracing::warn!(event = "listener.accept_failed", listener = port.door.listener, error = %error);
+                        self.shared.telemetry.accept_failed(&port.door.listener, &error);
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },

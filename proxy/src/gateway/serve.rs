@@ -2,6 +2,7 @@
 
 mod banner;
 mod context;
+mod drain;
 mod memory;
 
 use std::io::Write;
@@ -19,13 +20,14 @@ use weir_session::Context;
 
 use self::banner::banner;
 pub(crate) use self::context::context;
+use self::drain::{Drained, drain};
 use super::budget::Budget;
 use super::clock::Clock;
 use super::cluster::Cluster;
 use super::connection::{Shared, Stopping};
 use super::dial::Dialer;
 use super::keys::Keys;
-use super::ledger::{Ledger, LedgerThread, make_room};
+use super::ledger::{Ledger, make_room};
 use super::listener::{self, Gate, Unbound};
 use super::pool::Pool;
 use super::reload::{Loaded, Reloader};
@@ -101,13 +103,10 @@ pub fn serve(loaded: Loaded, out: &mut impl Write) -> Result<(), ServeError> {
     let result = runtime.block_on(run(config, (path, seen), context, ground, banner, out));
     // Connections are gone: what is left in the queue is written, then the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    stop(&ledger, thread);
-    result
-}
-
-fn stop(ledger: &Ledger, thread: LedgerThread) {
     ledger.stop(thread);
-    tracing::info!(event = "weir.stopped");
+    let drained = result?;
+    drained.tell();
+    drained.cut_after().map_or(Ok(()), |timeout| Err(ServeError::DrainTimeout(timeout)))
 }
 
 /// What is there before the first socket.
@@ -124,7 +123,7 @@ async fn run(
     Ground { ledger, metrics, threads }: Ground,
     banner: String,
     out: &mut impl Write,
-) -> Result<(), ServeError> {
+) -> Result<Drained, ServeError> {
     let mut signals = Signals::listen()?;
     let hangup = signal(SignalKind::hangup())?;
     let tls =
@@ -150,7 +149,9 @@ async fn run(
         bootstrap: config.upstream.bootstrap.clone(),
         dialer: dialer.clone(),
     });
-    admin::listen(config.admin.metrics, config.upstream.node_ids.clone(), Arc::clone(&metrics), Arc::clone(&shared))
+    metrics.clients.configured(&config.listeners, &config.limits);
+    let (node_ids, data_dir) = (config.upstream.node_ids.clone(), config.data_dir.clone());
+    admin::listen(config.admin.metrics, node_ids, data_dir, Arc::clone(&metrics), Arc::clone(&shared))
         .await
         .map_err(|source| Unbound { address: config.admin.metrics, what: "`admin.metrics`".to_owned(), source })
         .map_err(bind_error)?;
@@ -168,6 +169,7 @@ async fn run(
         tracing::debug!(event = "banner.unread");
     }
     tracing::info!(event = "weir.serving", version = env!("CARGO_PKG_VERSION"));
+    let telemetry = shared.telemetry.clone();
     let mut reloader = Reloader::new(config, source, hangup, (shared, gate, tls), Arc::clone(&metrics));
     let signal = tokio::select! {
         signal = signals.next() => signal,
@@ -176,29 +178,10 @@ async fn run(
     let drain_timeout = reloader.limits().drain_timeout;
     metrics.ready.block(Part::Process, "draining");
     tracing::info!(event = "weir.draining", signal, timeout_seconds = drain_timeout.as_secs());
-    drain(&stopping, &mut doors, drain_timeout).await
+    let drained = drain(&stopping, &mut doors, drain_timeout, metrics).await;
+    telemetry.finish();
+    Ok(drained)
 }
-
-async fn drain(
-    stopping: &watch::Sender<Stopping>,
-    doors: &mut JoinSet<()>,
-    timeout: Duration,
-) -> Result<(), ServeError> {
-    stopping.send_replace(Stopping::Drain);
-    let all = async { while doors.join_next().await.is_some() {} };
-    if tokio::time::timeout(timeout, all).await.is_ok() {
-        return Ok(());
-    }
-    stopping.send_replace(Stopping::Now);
-    let all = async { while doors.join_next().await.is_some() {} };
-    if tokio::time::timeout(CUT_TIMEOUT, all).await.is_err() {
-        tracing::error!(event = "weir.connections_left", hint = "their open intents are recovered at the next start");
-    }
-    Err(ServeError::DrainTimeout(timeout))
-}
-
-/// How long cut connections may take to close their intents.
-const CUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 struct Signals {
     terminate: tokio::signal::unix::Signal,

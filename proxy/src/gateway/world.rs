@@ -1,10 +1,13 @@
 //! The context that all sessions share, and the questions that they ask of the cluster.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 use weir_session::Context;
+
+use super::telemetry::{Source, Throttle};
 
 /// Questions about topic ids that may be open at once, of all sessions together; further ones are asked by the next round.
 const TOPIC_QUESTIONS_MAX: usize = 1024;
@@ -14,13 +17,23 @@ const TOPIC_QUESTIONS_MAX: usize = 1024;
 pub(crate) struct World {
     current: watch::Sender<Arc<Context>>,
     questions: mpsc::Sender<Vec<Uuid>>,
+    throttle: Arc<Throttle>,
+    started: Instant,
 }
 
 impl World {
     /// A world, and the end at which the cluster's task hears what sessions ask.
     pub(crate) fn new(context: Context) -> (Self, mpsc::Receiver<Vec<Uuid>>) {
         let (questions, asked) = mpsc::channel(TOPIC_QUESTIONS_MAX);
-        (Self { current: watch::Sender::new(Arc::new(context)), questions }, asked)
+        (
+            Self {
+                current: watch::Sender::new(Arc::new(context)),
+                questions,
+                throttle: Arc::default(),
+                started: Instant::now(),
+            },
+            asked,
+        )
     }
 
     pub(crate) fn context(&self) -> Arc<Context> {
@@ -39,8 +52,17 @@ impl World {
     /// Asks for topic ids. When too much is asked at once the question is dropped: the session that asked closes after its
     /// `connect_timeout`, and its client asks again.
     pub(crate) fn ask_topics(&self, ids: Vec<Uuid>) {
-        if self.questions.try_send(ids).is_err() {
-            tracing::warn!(event = "cluster.questions_full", limit = TOPIC_QUESTIONS_MAX);
+        if self.questions.try_send(ids).is_ok() {
+            return;
+        }
+        let source = Source {
+            event: "cluster.questions_full",
+            listener: String::new(),
+            who: String::new(),
+            what: String::new(),
+        };
+        if let Some(suppressed) = self.throttle.pass(self.started.elapsed(), source).line {
+            tracing::warn!(event = "cluster.questions_full", limit = TOPIC_QUESTIONS_MAX, suppressed);
         }
     }
 }

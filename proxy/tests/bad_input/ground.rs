@@ -53,9 +53,9 @@ tests:
 
 /// A running weir: an anonymous listener `open` and one with tokens, `apps`.
 pub(crate) struct Weir {
-    process: Mutex<WeirProcess>,
-    pid: u32,
-    ports: PortBlock,
+    pub(crate) process: Mutex<WeirProcess>,
+    pub(crate) pid: u32,
+    pub(crate) ports: PortBlock,
     dir: WorkDir,
 }
 

@@ -48,15 +48,13 @@ fn a_produce_is_timed_by_stage() {
         stage.say(&asked, &produced(&request, 0, 0));
         stage.settle();
         stage.wait(SECOND * 3);
-        assert_eq!(ended(stage), []);
+        let rules = vec![("card-numbers".to_owned(), "mask".to_owned(), 2)];
+        assert_eq!(stage.ended(), (Vec::new(), vec![(ApiKey::Produce, 2, 2, rules)]));
         stage.release_log();
         assert_eq!(code(&stage.answer::<ProduceRequest>()), 0);
-        let (ended, inspected) = stage.ended();
         let stages = Stages { inspect: seconds(1), commit: seconds(5), broker: seconds(4) };
         let expected = Ended { api: Some(ApiKey::Produce), ending: Ending::Answered, took: SECOND * 10, stages };
-        assert_eq!(ended, [expected]);
-        let rules = vec![("card-numbers".to_owned(), "mask".to_owned(), 2)];
-        assert_eq!(inspected, [(ApiKey::Produce, 2, 2, rules)]);
+        assert_eq!(ended(stage), [expected]);
     });
 }
 

@@ -16,7 +16,7 @@ mod upstream;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use self::audit::AuditMetrics;
@@ -27,6 +27,7 @@ use self::process::ProcessMetrics;
 pub(crate) use self::ready::Part;
 use self::ready::Readiness;
 use self::tls::TlsMetrics;
+pub(crate) use self::traffic::OTHER;
 use self::traffic::TrafficMetrics;
 use self::upstream::UpstreamMetrics;
 
@@ -91,6 +92,10 @@ impl Maker<'_> {
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn number(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+        self.register(Gauge::new(name, help)?)
     }
 
     /// A histogram of times.
