@@ -103,7 +103,9 @@ impl Telemetry {
                 tracing::debug!(event = "tls.handshake_failed", listener, peer = %peer, result = label, detail = %error);
             }
             Err(error) => {
-                let Some(suppressed) = self.line("tls.handshake_failed", listener, (peer, NOBODY), label) else { return };
+                let Some(suppressed) = self.line("tls.handshake_failed", listener, (peer, NOBODY), label) else {
+                    return;
+                };
                 tracing::warn!(event = "tls.handshake_failed", listener, peer = %peer, result = label, detail = %error,
                     suppressed);
             }
