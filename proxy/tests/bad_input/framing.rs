@@ -199,7 +199,7 @@ fn a_request_that_ends_early_is_closed() {
     let flexible = flexible(METADATA, 12, 1, &metadata_v12(3, &["alive", "others"]));
     for whole in [&classic, &flexible] {
         for cut in 1..whole.len() {
-            let mut client = WEIR.open();
+            let mut client = WEIR.open_from(cut);
             client.send_frame(&whole[..cut]);
             client.is_closed();
             let line = WEIR.logs(&[("event", "connection.closed"), ("peer", &client.peer())]);
@@ -218,7 +218,7 @@ fn a_produce_request_that_ends_early_stores_nothing() {
     topic("early-end", 1);
     let whole = request(PRODUCE, 8, 1, &produce_body(-1, &[("early-end", &[(0, &batch::plain(&["one"]))])]));
     for cut in 1..whole.len() {
-        let mut client = WEIR.open();
+        let mut client = WEIR.open_from(cut);
         client.send_frame(&whole[..cut]);
         client.is_closed();
         let line = WEIR.logs(&[("event", "connection.closed"), ("peer", &client.peer())]);

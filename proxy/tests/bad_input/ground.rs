@@ -84,6 +84,11 @@ impl Weir {
         Client::connect(&self.ports.address(0))
     }
 
+    /// The same, from the network of that number: of lines that are alike the log takes so many from each.
+    pub(crate) fn open_from(&self, network: usize) -> Client {
+        Client::connect_from(&format!("127.1.{}.1", network % 256), &self.ports.address(0))
+    }
+
     /// Where clients connect that must log in.
     pub(crate) fn apps(&self) -> Client {
         Client::connect(&self.ports.address(2))
