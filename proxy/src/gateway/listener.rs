@@ -104,6 +104,7 @@ impl Gate {
     /// Other limits from now on. Nobody who is in is put out.
     pub(crate) fn set_limits(&self, limits: &Limits) {
         self.connections.set_max(limits.connections_max);
+        self.shared.telemetry.metrics.clients.limited(limits);
         self.handshakes.set_max(limits.handshakes_max);
         self.per_address.set_max(limits.connections_per_address_max);
     }

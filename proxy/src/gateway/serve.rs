@@ -149,7 +149,8 @@ async fn run(
         bootstrap: config.upstream.bootstrap.clone(),
         dialer: dialer.clone(),
     });
-    metrics.clients.configured(&config.listeners, &config.limits);
+    metrics.clients.listening(&config.listeners);
+    metrics.clients.limited(&config.limits);
     let (node_ids, data_dir) = (config.upstream.node_ids.clone(), config.data_dir.clone());
     admin::listen(config.admin.metrics, node_ids, data_dir, Arc::clone(&metrics), Arc::clone(&shared))
         .await

@@ -50,9 +50,13 @@ impl ClientMetrics {
         })
     }
 
-    /// What the configuration says.
-    pub(crate) fn configured(&self, listeners: &[Listener], limits: &Limits) {
+    /// The limits in force.
+    pub(crate) fn limited(&self, limits: &Limits) {
         self.connections_max.set(i64::try_from(limits.connections_max).unwrap_or(i64::MAX));
+    }
+
+    /// What the configuration says of the listeners.
+    pub(crate) fn listening(&self, listeners: &[Listener]) {
         for listener in listeners {
             self.connections.with_label_values(&[&listener.name]).set(0);
             self.insecure.with_label_values(&[&listener.name]).set(i64::from(listener.insecure));
