@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use weir_testkit::WorkDir;
+use weir_testkit::{Authority, WorkDir};
 
 /// The fenced blocks of one language in a Markdown file.
 fn blocks(markdown: &str, language: &str) -> Vec<String> {
@@ -111,4 +111,26 @@ fn the_wrapper_commands_of_the_readme_exist() {
         let named = |line: &str| line.starts_with(&format!("{task}:")) || line.starts_with(&format!("{task} "));
         assert!(justfile.lines().any(named), "justfile has no `{task}`");
     }
+}
+
+#[test]
+fn the_configuration_with_tls_is_accepted() {
+    let text = std::fs::read_to_string(root().join("docs/tls.md")).unwrap();
+    let yaml = blocks(&text, "yaml");
+    let [configuration] = yaml.as_slice() else { panic!("docs/tls.md shows one configuration") };
+    let directory = WorkDir::new().unwrap();
+    directory.write("weir.yaml", configuration).unwrap();
+    directory.write("policies/none.yaml", "version: 1\naccess: []\n").unwrap();
+    let authority = Authority::new("the company's CA").unwrap();
+    directory.write("tls/kafka-ca.pem", authority.pem()).unwrap();
+    for (name, host) in [("weir", "weir.internal"), ("door", "kafka.example.com")] {
+        let certificate = authority.issue(&[host]).unwrap();
+        directory.write(&format!("tls/{name}.crt"), &certificate.cert).unwrap();
+        directory.write(&format!("tls/{name}.key"), &certificate.key).unwrap();
+    }
+    let told = succeeds(directory.path(), &["check"]);
+    assert!(told.contains("no problems"), "{told}");
+    // The control: without the files it is not.
+    std::fs::remove_file(directory.path().join("tls/door.key")).unwrap();
+    assert!(!weir(directory.path(), &["check"]).status.success());
 }

@@ -51,6 +51,22 @@ enum ClusterError {
     Control(#[from] ControlError),
 }
 
+impl ClusterError {
+    /// Where to look.
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Dial(DialError::Tls { .. } | DialError::Name { .. }) => {
+                "see what the broker shows:  openssl s_client -connect HOST:PORT -showcerts"
+            }
+            Self::Dial(DialError::Unreachable { .. } | DialError::Timeout { .. })
+            | Self::Socket(_)
+            | Self::Closed
+            | Self::Silent
+            | Self::Control(_) => "is the broker running and `upstream.bootstrap` right?",
+        }
+    }
+}
+
 impl Cluster {
     /// Runs until the process ends.
     pub(crate) async fn run(mut self) {
@@ -71,10 +87,9 @@ impl Cluster {
                     reported.clear();
                 }
                 // The same trouble is reported once, not twice a second.
-                let error = error.to_string();
+                let (error, hint) = (error.to_string(), error.hint());
                 if reported.get(&at) != Some(&error) {
-                    tracing::warn!(event = "cluster.unreachable", broker = %address, error,
-                        hint = "is the broker running and `upstream.bootstrap` right?");
+                    tracing::warn!(event = "cluster.unreachable", broker = %address, error, hint);
                     reported.insert(at, error);
                 }
             }

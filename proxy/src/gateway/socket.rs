@@ -8,6 +8,9 @@
 //! Cleared ─► Outgoing ─► rustls: at most SEALED_BYTES_MAX of records ──► tcp      TLS: one copy, encrypted in place
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 

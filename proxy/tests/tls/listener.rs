@@ -1,0 +1,71 @@
+//! Who comes to a listener with TLS and does not get through.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use rustls::version::{TLS12, TLS13};
+use weir_testkit::{Authority, Listener};
+
+use crate::ground::{Client, PATIENCE, Weir, place, wait};
+
+/// A weir whose broker does not matter.
+fn weir(authority: &Authority, tls: &str, limits: &str) -> Weir {
+    Weir::start(
+        "127.0.0.1:1",
+        |dir| drop(place(dir, "door", &authority.issue(&["127.0.0.1"]).unwrap())),
+        |yaml, ports| {
+            let tls = format!("tls: {{ cert: door.crt, key: door.key{tls} }}");
+            yaml.listener(Listener::anonymous("open", &ports.address(0), &["apps"]).line(&tls))
+                .section("limits", limits)
+        },
+    )
+}
+
+#[test]
+fn the_oldest_version_that_clients_may_speak_is_kept() {
+    let authority = Authority::new("test CA").unwrap();
+    let strict = weir(&authority, ", min_version: \"1.3\"", "handshakes_max: 64");
+    assert!(Client::connect(&strict.address(), authority.pem(), &[&TLS12]).is_err());
+    let line = strict.line("tls.handshake_failed", &[("result", "version")]);
+    assert!(line["detail"].as_str().unwrap().contains("min_version"), "{line}");
+    assert!(Client::connect(&strict.address(), authority.pem(), &[&TLS13, &TLS12]).is_ok(), "the control");
+    assert_eq!(strict.metric("weir_tls_handshakes_total{listener=\"open\",result=\"version\"}"), 1.0);
+    assert_eq!(strict.metric("weir_tls_handshakes_total{listener=\"open\",result=\"ok\"}"), 1.0);
+    let usual = weir(&authority, "", "handshakes_max: 64");
+    assert!(Client::connect(&usual.address(), authority.pem(), &[&TLS12]).is_ok(), "1.2 is the default");
+}
+
+#[test]
+fn who_does_not_finish_the_handshake_is_cut_and_holds_a_place_until_then() {
+    let authority = Authority::new("test CA").unwrap();
+    let weir = weir(&authority, "", "{ login_timeout: 2s, handshakes_max: 1 }");
+    // Who tries whether weir has started holds the one place for a moment.
+    let mut silent = wait("the only place", || {
+        let stream = TcpStream::connect(weir.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let still_open =
+            matches!((&stream).read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+        still_open.then_some(stream)
+    });
+    assert!(Client::connect(&weir.address(), authority.pem(), &[&TLS13]).is_err(), "there is one place");
+    weir.line("connection.refused", &[("limit", "handshakes_max")]);
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut rest = Vec::new();
+    let ended = silent.read_to_end(&mut rest);
+    assert!(
+        rest.is_empty()
+            && (ended.is_ok() || ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset))
+    );
+    let line = weir.line("tls.handshake_failed", &[("result", "timeout")]);
+    assert!(line["detail"].as_str().unwrap().contains("within 2s"), "{line}");
+    // An anonymous client needs no place once it is through: two are, one after the other.
+    let through = || {
+        wait("a place that is free", || {
+            thread::sleep(Duration::from_millis(20));
+            Client::connect(&weir.address(), authority.pem(), &[&TLS13]).ok()
+        })
+    };
+    let _both = (through(), through());
+}

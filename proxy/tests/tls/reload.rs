@@ -1,0 +1,106 @@
+//! A listener's certificate is replaced while weir runs, by renaming files and by leading a symbolic link elsewhere.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustls::version::{TLS12, TLS13};
+use weir_testkit::{Certificate, Listener};
+
+use crate::ground::{Client, Weir, cluster, der, place, wait};
+
+/// The issue's: a new certificate serves after it at the latest.
+const WITHIN: Duration = Duration::from_secs(2);
+
+struct Stage {
+    weir: Weir,
+    ca: String,
+}
+
+impl Stage {
+    fn connect(&self) -> Client {
+        Client::connect(&self.weir.address(), &self.ca, &[&TLS13, &TLS12]).unwrap()
+    }
+
+    /// New clients see that certificate, at the latest when the time is over.
+    #[track_caller]
+    fn shows(&self, certificate: &Certificate, since: Instant) {
+        let expected = der(&certificate.cert);
+        wait("the new certificate", || (self.connect().shown() == expected).then_some(()));
+        assert!(since.elapsed() < WITHIN, "after {:?}", since.elapsed());
+    }
+}
+
+/// Puts a certificate into the place of another as administrators and tools do: written beside it, then renamed.
+fn replace(stage: &Stage, folder: &str, certificate: &Certificate) -> Instant {
+    let (cert, key) = place(&stage.weir.dir, &format!("{folder}/new"), certificate);
+    fs::rename(key, stage.weir.dir.path().join(folder).join("tls.key")).unwrap();
+    fs::rename(cert, stage.weir.dir.path().join(folder).join("tls.crt")).unwrap();
+    Instant::now()
+}
+
+#[test]
+fn a_new_certificate_is_shown_within_two_seconds_and_old_connections_stay() {
+    let cluster = cluster();
+    let issue = || cluster.authority.issue(&["127.0.0.1"]).unwrap();
+    let first = issue();
+    let weir = Weir::start(
+        cluster.kafka.bootstrap(),
+        |dir| {
+            place(dir, "v1/tls", &first);
+            symlink("v1", dir.path().join("current")).unwrap();
+        },
+        |yaml, ports| {
+            let listener = Listener::anonymous("open", &ports.address(0), &["apps"]);
+            yaml.listener(listener.line("tls: { cert: current/tls.crt, key: current/tls.key }"))
+        },
+    );
+    weir.becomes_ready();
+    let stage = Stage { weir, ca: cluster.authority.pem().to_owned() };
+    let mut old = stage.connect();
+    old.asks().unwrap();
+    assert_eq!(old.shown(), der(&first.cert));
+
+    let second = issue();
+    let since = replace(&stage, "v1", &second);
+    stage.shows(&second, since);
+    old.asks().unwrap();
+
+    // As Kubernetes does with the volumes of secrets.
+    let third = issue();
+    place(&stage.weir.dir, "v2/tls", &third);
+    let at = |name: &str| stage.weir.dir.path().join(name);
+    symlink("v2", at("current.new")).unwrap();
+    fs::rename(at("current.new"), at("current")).unwrap();
+    stage.shows(&third, Instant::now());
+    old.asks_the_broker().unwrap();
+    assert_eq!(old.shown(), der(&first.cert), "an open connection keeps what it began with");
+
+    // The control: what is wrong changes nothing, and is said once each.
+    for (folder, bad, reason) in [
+        ("text", Certificate { cert: "no certificate".into(), key: issue().key }, "there is no certificate in"),
+        ("mixed", Certificate { cert: issue().cert, key: issue().key }, "does not belong to certificate"),
+        ("old", cluster.authority.issue_expired(&["127.0.0.1"]).unwrap(), "expired on 2021-01-02T00:00:00Z"),
+    ] {
+        let before = stage.weir.lines("certificate.kept").len();
+        place(&stage.weir.dir, &format!("{folder}/tls"), &bad);
+        symlink(folder, at("current.new")).unwrap();
+        fs::rename(at("current.new"), at("current")).unwrap();
+        let kept = wait("a complaint", || stage.weir.lines("certificate.kept").get(before).cloned());
+        assert!(kept["reason"].as_str().unwrap().contains(reason), "{kept}");
+        assert_eq!(kept["where"], "listener/open");
+        assert_eq!(stage.connect().shown(), der(&third.cert), "{reason}");
+    }
+    let fourth = issue();
+    let since = replace(&stage, "old", &fourth);
+    stage.shows(&fourth, since);
+    old.asks().unwrap();
+    assert_eq!(stage.weir.lines("certificate.kept").len(), 3, "each once");
+    let reloads = |result: &str| {
+        let name = format!("weir_certificate_reloads_total{{result=\"{result}\",where=\"listener/open\"}}");
+        stage.weir.metric(&name)
+    };
+    assert_eq!((reloads("kept"), reloads("loaded")), (3.0, 3.0));
+    assert!(Path::new(&at("current")).exists());
+}
