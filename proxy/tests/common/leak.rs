@@ -291,6 +291,40 @@ fn weir(stage: &Stage) -> Vec<Source> {
     ]
 }
 
+/// Neither a canary nor a token is in what weir wrote of itself, at its most talkative.
+pub(crate) fn check_own_output(stage: &Stage, evidence: &Evidence) {
+    let tokens = tokens(stage);
+    let needles = || evidence.stored.iter().chain(&evidence.shown).map(|canary| &canary.needle).chain(&tokens);
+    let found = |sources: &[Source]| -> Vec<String> {
+        let held = |source: &Source| needles().filter(|needle| source.holds(needle)).count();
+        let counts = sources.iter().map(|source| (source.name, held(source)));
+        counts.filter(|(_, held)| *held > 0).map(|(name, held)| format!("{name}: {held}")).collect()
+    };
+    assert_eq!(found(&evidence.weir), [""; 0]);
+    let traces = evidence.weir.iter().filter(|source| source.holds("request.ended")).map(|source| source.name);
+    assert_eq!(traces.collect::<Vec<_>>(), ["weir's outputs"], "each request has left a line");
+    // The control: the same search finds each of them where it was written down.
+    let all: String = needles().map(|needle| format!("{needle} ")).collect();
+    let planted = evidence.weir.iter().map(|source| {
+        let (before, behind) = source.bytes.split_at(source.bytes.len() / 2);
+        Source::new(source.name, [before, all.as_bytes(), behind].concat(), source.shows)
+    });
+    let expected = evidence.weir.iter().map(|source| format!("{}: {}", source.name, needles().count()));
+    assert_eq!(found(&planted.collect::<Vec<_>>()), expected.collect::<Vec<_>>());
+}
+
+/// Of the tokens of Java's clients each part; the first is the same for every token of the issuer, those of librdkafka too.
+fn tokens(stage: &Stage) -> Vec<String> {
+    let files = files_below(&stage.dir.path().join("tokens"));
+    let texts = files.iter().map(|path| fs::read_to_string(path).unwrap());
+    let mut parts: Vec<String> =
+        texts.flat_map(|text| text.split('.').map(str::to_owned).collect::<Vec<_>>()).collect();
+    parts.sort();
+    parts.dedup();
+    assert!(parts.len() > 2 && parts.iter().all(|part| part.len() > 20), "{} parts of tokens", parts.len());
+    parts
+}
+
 /// What `weir audit query` says of everything.
 pub(crate) fn audit_query(stage: &Stage, format: &str) -> String {
     let asked = stage.weir().options().run(&["audit", "query", "--limit", "100000", "--output", format]).unwrap();
