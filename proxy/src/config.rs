@@ -10,6 +10,7 @@
 
 mod address;
 mod audit;
+mod dev;
 mod effective;
 mod files;
 mod glob;
@@ -35,6 +36,7 @@ pub(crate) use self::files::SecretFileError;
 pub(crate) use self::seen::Files;
 pub use address::HostPort;
 pub use audit::{AuditConfig, AuditTopic, Digest, Durability};
+pub use dev::{DevIssuer, dev_issuers};
 pub use effective::{Effective, is_reloaded};
 pub use identity::{IdentityConfig, KeyPlace, KeySource, may_fetch};
 pub use limits::{FrameBytesMax, Limits};

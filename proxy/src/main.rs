@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use weir::cli::{audit, check, policy, serve};
+use weir::cli::{audit, check, init, policy, serve, token};
 
 /// A gateway in front of Apache Kafka that stops sensitive data from crossing it.
 #[derive(Debug, Parser)]
@@ -18,12 +18,16 @@ struct Arguments {
 enum Verb {
     /// Run the gateway.
     Serve(serve::ServeArgs),
+    /// Write a first configuration and policy.
+    Init(init::InitArgs),
     /// Show every problem of a configuration and its policies.
     Check(check::CheckArgs),
     /// Work with policies.
     Policy(policy::PolicyArgs),
     /// Ask and prove the audit log.
     Audit(audit::AuditArgs),
+    /// Make a token for trying things.
+    Token(token::TokenArgs),
 }
 
 fn main() -> ExitCode {
@@ -31,8 +35,10 @@ fn main() -> ExitCode {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     match arguments.verb {
         Verb::Serve(args) => serve::run(&args, &mut out, &mut err),
+        Verb::Init(args) => init::run(&args, &mut out, &mut err),
         Verb::Check(args) => check::run(&args, &mut out),
         Verb::Policy(args) => policy::run(&args, &mut out),
         Verb::Audit(args) => audit::run(&args, &mut out, &mut err),
+        Verb::Token(args) => token::run(&args, &mut out, &mut err),
     }
 }

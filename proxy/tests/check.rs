@@ -27,7 +27,7 @@ fn compare(expected: &str, output: &str) {
 
 fn check(config: &str, strict: bool, good: bool, expected: &str) {
     let mut out = Vec::new();
-    let args = CheckArgs { config: PathBuf::from(config), strict, show: false };
+    let args = CheckArgs { config: PathBuf::from(config), strict, show: false, connect: false };
     assert_eq!(check::report(&args, &surroundings(), &mut out).unwrap(), good, "{config}");
     compare(expected, &String::from_utf8(out).unwrap());
 }

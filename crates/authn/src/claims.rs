@@ -39,6 +39,11 @@ impl ClaimPath {
         &self.text
     }
 
+    /// The names along the path, without escapes; at least one.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     fn find<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
         let (first, rest) = self.names.split_first()?;
         rest.iter().try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))

@@ -1,5 +1,6 @@
 //! `weir check`: every problem of a configuration and its policies at once, each with its place and its cure.
 
+mod connect;
 mod outlook;
 
 use std::io::{self, Write};
@@ -15,7 +16,7 @@ use crate::gateway::Clock;
 /// Arguments of `weir check`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit codes: 0 no errors, 1 errors (with --strict also warnings), 2 wrong usage.\n\n\
-                  Examples:\n  weir check\n  weir check --strict --config /etc/weir/weir.yaml\n  weir check --show")]
+                  Examples:\n  weir check\n  weir check --strict --config /etc/weir/weir.yaml\n  weir check --show\n  weir check --connect")]
 pub struct CheckArgs {
     /// The configuration.
     #[arg(long, value_name = "FILE", default_value = "weir.yaml")]
@@ -26,6 +27,9 @@ pub struct CheckArgs {
     /// Print the configuration with every default, as YAML that is the same configuration in the same directory
     #[arg(long)]
     pub show: bool,
+    /// Also try what the configuration names: brokers, issuers, the disk
+    #[arg(long, conflicts_with = "show")]
+    pub connect: bool,
 }
 
 /// Checks and reports to `out`.
@@ -54,6 +58,15 @@ pub fn report(args: &CheckArgs, surroundings: &Surroundings<'_>, out: &mut impl 
         }
         write!(out, "{}", config.effective)?;
         return Ok(good);
+    }
+    let mut tried = Vec::new();
+    if let (true, true, Some((config, _))) = (args.connect, good, &loaded) {
+        connect::try_all(config, &mut problems, &mut tried)?;
+    }
+    let good = good && problems.errors() == 0 && !(args.strict && problems.warnings() > 0);
+    out.write_all(&tried)?;
+    if !tried.is_empty() && !problems.is_empty() {
+        writeln!(out)?;
     }
     write!(out, "{problems}")?;
     if let (true, true, Some((config, policies))) = (good, problems.is_empty(), &loaded) {

@@ -82,6 +82,17 @@ struct Ask {
     inbox: Inbox,
 }
 
+/// Fetches the keys of one issuer, as they are fetched while weir runs; how many bytes they are.
+///
+/// # Errors
+///
+/// What went wrong, and what to do.
+pub(crate) async fn fetch_once(source: KeySource) -> Result<usize, (String, &'static str)> {
+    let told = |error: FetchError| (error.to_string(), error.hint());
+    let mut fetcher = Fetcher::new(source).map_err(told)?;
+    fetcher.fetch().await.map(|fetched| fetched.text.len()).map_err(told)
+}
+
 impl Keys {
     pub(crate) fn new(world: World, metrics: Arc<Metrics>) -> Self {
         Self { world, metrics, issuers: Arc::default() }

@@ -96,7 +96,6 @@ impl TlsStore {
     /// # Errors
     ///
     /// What of its files cannot be used.
-    #[expect(dead_code, reason = "for `weir check --connect`")]
     pub(crate) fn connector(tls: &UpstreamTls) -> Result<Connector, MaterialError> {
         Ok(connector(&Files::default(), tls, Expired::Take)?.0)
     }
