@@ -18,7 +18,8 @@ fn document() -> String {
 }
 
 fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
-    let after = text.split(&format!("```{language}\n")).skip(1);
+    let fence = format!("```{language}\n");
+    let after = text.split(fence.as_str()).skip(1);
     after.map(|rest| rest.split("\n```").next().unwrap()).collect()
 }
 
