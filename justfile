@@ -73,6 +73,10 @@ bench-fair *arguments:
 k8s-check:
     tools/k8s-check
 
+# Keys of a product: Keycloak rotates its keys while Java and librdkafka produce and consume
+oidc-proof:
+    cargo test --locked --package weir --features proofs --test keycloak -- --nocapture
+
 # Licences, sources and banned crates of all dependencies
 deny:
     cargo deny --locked check --hide-inclusion-graph bans licenses sources

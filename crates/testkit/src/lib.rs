@@ -7,6 +7,7 @@
 //! | [`Network`] | three network namespaces in which clients reach weir and nothing else |
 //! | [`WeirProcess`] | the built `weir` binary as its own process: start, stop, kill, restart |
 //! | [`Authority`] | a certificate authority, and what it issues |
+//! | [`OidcServer`] | a certified OpenID Connect server whose keys rotate when told |
 //! | [`TokenIssuer`] | an identity provider: keys, a key set, tokens good and hostile |
 //! | [`WorkDir`], [`WeirYaml`] | a folder with a `weir.yaml`, policies and key files |
 //! | [`PortBlock`] | free consecutive ports that no other test, in this process or another, is given |
@@ -28,6 +29,7 @@ mod child;
 mod error;
 mod kafka;
 mod netns;
+mod oidc;
 mod ports;
 mod process;
 mod tokens;
@@ -36,11 +38,12 @@ mod workdir;
 pub use certificates::{Authority, Certificate};
 pub use child::{Finished, Guarded};
 pub use error::Error;
-pub use kafka::console::{ClientProperties, Console};
+pub use kafka::console::{ClientProperties, Console, RunningTool};
 pub use kafka::jars;
 pub use kafka::wire;
 pub use kafka::{Kafka, KafkaOptions};
 pub use netns::{Namespace, Network};
+pub use oidc::{OidcOptions, OidcRequests, OidcServer, python_env};
 pub use ports::PortBlock;
 pub use process::{Ready, Usage, WeirOptions, WeirProcess};
 pub use tokens::{KeyKind, PublicKeyAs, TokenBuilder, TokenIssuer};

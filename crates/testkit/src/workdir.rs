@@ -175,6 +175,14 @@ impl WeirYaml {
         self
     }
 
+    /// Adds a token issuer whose keys are where `jwks` says: `discover`, `{ url: … }`; with the default algorithms.
+    #[must_use]
+    pub fn issuer_at(mut self, issuer: &str, audience: &str, jwks: &str) -> Self {
+        let (issuer, audience) = (quote(issuer), list(&[audience]));
+        self.issuers.push(format!("    - issuer: {issuer}\n      audience: {audience}\n      jwks: {jwks}\n"));
+        self
+    }
+
     /// Adds `policies/NAME.yaml`.
     #[must_use]
     pub fn policy(mut self, name: &str, yaml: &str) -> Self {

@@ -53,7 +53,20 @@ impl ClientProperties {
     /// The path must be absolute.
     #[must_use]
     pub fn oauthbearer(token_file: &Path) -> Self {
-        let url = format!("file://{}", token_file.display());
+        Self::oauthbearer_from(&format!("file://{}", token_file.display()))
+    }
+
+    /// SASL/OAUTHBEARER over an unencrypted connection, with tokens that the client gets by itself at that address (client
+    /// credentials).
+    #[must_use]
+    pub fn oidc(token_url: &str, client: &str, secret: &str, scope: &str) -> Self {
+        Self::oauthbearer_from(token_url)
+            .property("sasl.oauthbearer.client.credentials.client.id", client)
+            .property("sasl.oauthbearer.client.credentials.client.secret", secret)
+            .property("sasl.oauthbearer.scope", scope)
+    }
+
+    fn oauthbearer_from(url: &str) -> Self {
         let mut properties = Self::default()
             .property("security.protocol", "SASL_PLAINTEXT")
             .property("sasl.mechanism", "OAUTHBEARER")
@@ -65,7 +78,7 @@ impl ClientProperties {
                 "sasl.login.callback.handler.class",
                 "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
             )
-            .property("sasl.oauthbearer.token.endpoint.url", &url);
+            .property("sasl.oauthbearer.token.endpoint.url", url);
         // Without it the client refuses: "The URL cannot be accessed due to restrictions".
         properties.jvm.push(format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={url}"));
         properties

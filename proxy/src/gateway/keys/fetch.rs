@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::CACHE_CONTROL;
 use reqwest::{Client, StatusCode, Url, redirect};
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use weir_authn::{JWKS_BYTES_MAX, Jwks, JwksError};
 
 use crate::config::{KeyPlace, KeySource, may_fetch};
@@ -260,8 +260,28 @@ fn root_cause(error: &reqwest::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
+    if let Some(words) = cause.downcast_ref().and_then(certificate) {
+        return words.to_owned();
+    }
     let text = cause.to_string();
     text.lines().next().unwrap_or_default().to_lowercase()
+}
+
+/// What is wrong with the server's certificate, in the words of whoever has to repair it.
+fn certificate(error: &rustls::Error) -> Option<&'static str> {
+    let rustls::Error::InvalidCertificate(error) = error else { return None };
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is that of rustls, which has words for the rest")]
+    match error {
+        CertificateError::UnknownIssuer => Some("its certificate is signed by nobody whom weir trusts"),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Some("its certificate is for another name")
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Some("its certificate has expired"),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            Some("its certificate is not valid yet; is the clock right?")
+        }
+        _ => None,
+    }
 }
 
 fn host_of(url: &Url) -> String {
@@ -283,19 +303,4 @@ fn max_age(value: &str) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    #[test]
-    fn reads_max_age() {
-        let check = |value: &str, expected: Option<u64>| {
-            assert_eq!(super::max_age(value), expected.map(Duration::from_secs), "{value}");
-        };
-        check("public, max-age=3600", Some(3600));
-        check("Max-Age=\"60\"", Some(60));
-        check("max-age=0", Some(0));
-        for value in ["", "no-store", "max-age", "max-age=", "max-age=-1", "s-maxage=60", "x-max-age=7"] {
-            check(value, None);
-        }
-    }
-}
+mod tests;

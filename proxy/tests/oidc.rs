@@ -1,0 +1,241 @@
+//! Keys from a real OIDC server: found by discovery or by address, fetched before a login is decided, changed while clients are at work.
+//!
+//! Logins are those of the clients themselves: Java's `OAuthBearerLoginCallbackHandler` and librdkafka's `oidc` method, in Python.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
+#[path = "oidc/ground.rs"]
+mod ground;
+#[expect(
+    dead_code,
+    clippy::type_complexity,
+    clippy::cast_possible_truncation,
+    reason = "made for another test, used in part"
+)]
+#[path = "bad_input/wire.rs"]
+mod wire;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use weir_testkit::{KeyKind, OidcOptions, OidcServer, TokenIssuer};
+
+use ground::{Tokens, Weir, server};
+
+/// Restated from `gateway/keys.rs`: time between two attempts that logins ask for.
+const ASK_PAUSE: Duration = Duration::from_secs(3);
+
+const UNKNOWN_KEY: &str = "the token is signed with a key that its issuer does not publish";
+const CANNOT_ASK: &str =
+    "the token is signed with a key that is not known here, and its issuer cannot be asked now; try again in a while";
+const NO_KEYS: &str = "the keys of the token's issuer could not be fetched yet; try again in a while";
+
+#[test]
+fn both_clients_log_in_with_keys_by_discovery_and_by_address() {
+    let server = server(60);
+    let tokens = Tokens::of(&server);
+    let address = format!("{{ url: \"{}\" }}", server.jwks_url());
+    for (topic, jwks) in [("orders.discovered", "discover"), ("orders.addressed", address.as_str())] {
+        let weir = Weir::start(server.issuer(), jwks);
+        let python = weir.python(&tokens, "producer", &json!({ "do": "produce", "topic": topic, "count": 3 })).ends();
+        assert_eq!((python.heard("delivered").len(), python.heard("error").len()), (3, 0), "{:?}", python.said());
+        let java =
+            weir.java(&tokens).produce(topic, &["{\"id\":3}", "{\"id\":4}"]).unwrap().success("produce").unwrap();
+        assert!(!java.stderr.contains("Exception"), "{}", java.stderr);
+
+        let all: Vec<String> = (0..5).map(|id| format!("{{\"id\":{id}}}")).collect();
+        let asked = json!({ "do": "consume", "topic": topic, "group": "apps-python", "count": 5 });
+        let python = weir.python(&tokens, "consumer", &asked).ends();
+        assert_eq!(python.heard("received"), all.iter().map(|text| json!(text)).collect::<Vec<_>>());
+        let java = weir.java(&tokens).argument("--group").argument("apps-java");
+        let received = java.consume(topic, 5).unwrap().success("consume").unwrap().stdout;
+        assert_eq!(received.lines().collect::<Vec<_>>(), all);
+
+        assert_eq!((weir.logins("refused"), weir.refreshes(server.issuer(), "failed")), (0.0, 0.0));
+        assert!(weir.metric(&format!("weir_key_set_age_seconds{{issuer=\"{}\"}}", server.issuer())).is_some());
+        // The control: a client with a wrong secret gets no token, and so nothing in.
+        let wrong = json!({ "do": "produce", "topic": topic, "count": 0, "secret": "wrong" });
+        let python = weir.python(&tokens, "stranger", &wrong);
+        weir.until("a stranger hears of it", |_| !python.heard("error").is_empty());
+        assert_eq!(python.heard("delivered").len(), 0);
+    }
+}
+
+#[test]
+fn keys_rotate_while_clients_are_at_work_and_nobody_notices() {
+    let server = server(8);
+    let tokens = Tokens::of(&server);
+    let weir = Weir::start(server.issuer(), "discover");
+    let topic = "orders.rotated";
+    let producer = weir.python(&tokens, "producer", &json!({ "do": "produce", "topic": topic, "count": 0 }));
+    let consumer = weir.java_consumer(&tokens, topic, "apps-rotated");
+    weir.until("the consumer gets records", |_| consumer.received().len() > 3);
+    for round in 0..2 {
+        let (keys, before) = (weir.log("keys.fetched").len(), weir.logins("ok"));
+        server.rotate().unwrap();
+        if round == 1 {
+            // At once: tokens of the key from before are still about, and good for the connections that they opened.
+            server.drop_old().unwrap();
+        }
+        // Each client has two connections: to the bootstrap and to the broker, and logs in again on those it uses.
+        weir.until("both log in again with the new key", |weir| {
+            weir.log("keys.fetched").len() > keys && weir.logins("ok") >= before + 4.0
+        });
+    }
+    let now = producer.heard("delivered").len();
+    weir.until("records go on to flow", |_| producer.heard("delivered").len() > now + 5);
+    let producer = producer.stops();
+    let delivered = producer.heard("delivered");
+    assert_eq!((producer.heard("failed").len(), producer.heard("error").len()), (0, 0), "{:?}", producer.said());
+    weir.until("the consumer gets every record", |_| consumer.received().len() >= delivered.len());
+    assert_eq!(consumer.received().into_iter().map(|line| json!(line)).collect::<Vec<_>>(), delivered);
+    drop(consumer);
+    assert_eq!(weir.logins("refused"), 0.0, "{}", weir.log_text());
+    assert_eq!(weir.log("connection.closed").len(), 0, "{:?}", weir.log("connection.closed"));
+    assert_eq!(weir.log("keys.fetched").len(), 3);
+
+    // The control: with keys that stay as they were, the same clients are refused.
+    let stale = Weir::start_anyhow(server.issuer(), "{ file: stale.json }", &[("stale.json", &server.jwks().unwrap())]);
+    let producer = stale.python(&tokens, "producer", &json!({ "do": "produce", "topic": "orders.stale", "count": 0 }));
+    stale.until("records flow", |_| producer.heard("delivered").len() > 3);
+    server.rotate().unwrap();
+    stale.until("the client is refused", |stale| stale.logins("refused") > 0.0 && !producer.heard("error").is_empty());
+}
+
+#[test]
+fn a_dropped_key_takes_its_tokens_with_it() {
+    let server = server(300);
+    let weir = Weir::start(server.issuer(), "discover");
+    let old = server.token().unwrap();
+    weir.lets_in(&old);
+    server.rotate().unwrap();
+    server.drop_old().unwrap();
+    // weir has not heard of it.
+    weir.lets_in(&old);
+    weir.lets_in(&server.token().unwrap());
+    weir.refuses(&old, UNKNOWN_KEY);
+    assert_eq!(weir.log("login.refused").last().unwrap()["reason"], "token_unknown_key");
+}
+
+#[test]
+fn known_keys_go_on_while_the_issuer_is_down() {
+    let mut server = server(300);
+    let weir = Weir::start(server.issuer(), "discover");
+    let known = server.token().unwrap();
+    server.rotate().unwrap();
+    let unknown = server.token().unwrap();
+    server.stop().unwrap();
+    weir.lets_in(&known);
+    weir.refuses(&unknown, CANNOT_ASK);
+    weir.refuses(&unknown, CANNOT_ASK);
+    weir.lets_in(&known);
+    assert!(weir.readyz().starts_with("HTTP/1.1 200"));
+    assert!(weir.refreshes(server.issuer(), "failed") >= 2.0);
+    // One line for the trouble, however often it was tried.
+    let kept = weir.log("keys.kept");
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!((kept[0]["reason"].as_str(), kept[0]["issuer"].as_str()), (Some("connect"), Some(server.issuer())));
+    server.start_again().unwrap();
+    weir.lets_in(&unknown);
+    assert_eq!(weir.log("keys.fetched").len(), 2);
+}
+
+#[test]
+fn weir_starts_without_its_issuer_and_says_so() {
+    let mut server = server(300);
+    let token = server.token().unwrap();
+    server.stop().unwrap();
+    let weir = Weir::start_anyhow(server.issuer(), "discover", &[]);
+    weir.refuses(&token, NO_KEYS);
+    weir.until("the broker is no trouble", |weir| !weir.readyz().contains("broker"));
+    let ready = weir.readyz();
+    let expected = format!("no keys of issuer `{}`: cannot connect to ", server.issuer());
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains(&expected), "{ready}");
+    assert_eq!((weir.log("keys.missing").len(), weir.log("keys.kept").len()), (1, 0));
+    server.start_again().unwrap();
+    // Held until the keys are there.
+    weir.lets_in(&token);
+    weir.until("it is ready", |weir| weir.readyz().starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_flood_of_unknown_keys_costs_the_issuer_next_to_nothing() {
+    const CLIENTS: usize = 8;
+    let server = server(300);
+    let weir = Weir::start(server.issuer(), "discover");
+    let strangers: Vec<String> = (0..CLIENTS)
+        .map(|client| {
+            let stranger = TokenIssuer::new(server.issuer(), &[(&format!("none-{client}"), KeyKind::P256)]).unwrap();
+            stranger.token("orders-app").groups(&["apps"]).sign().unwrap()
+        })
+        .collect();
+    let before = server.requests().unwrap();
+    let (stop, refused, started) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now());
+    std::thread::scope(|scope| {
+        for token in &strangers {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    weir.refuses(token, UNKNOWN_KEY);
+                    refused.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        while refused.load(Ordering::Relaxed) < 3 * CLIENTS as u64 {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // In the midst of it a key changes, and its client is let in all the same.
+        server.rotate().unwrap();
+        weir.lets_in(&server.token().unwrap());
+        stop.store(true, Ordering::Relaxed);
+    });
+    let (after, refused) = (server.requests().unwrap(), refused.into_inner());
+    let (asked, attempts) = (after.keys - before.keys, started.elapsed().as_secs() / ASK_PAUSE.as_secs() + 1);
+    assert!((1..=attempts).contains(&asked), "{asked} requests for keys in {:?}", started.elapsed());
+    assert_eq!(after.discovery, before.discovery);
+    // The control: without the limit each of these logins would have been a request.
+    assert!(refused > 3 * asked, "{refused} logins, {asked} requests");
+}
+
+#[test]
+fn keys_come_from_a_server_whose_certificate_holds() {
+    let (authority, certificate, key) = certificate();
+    let folder = weir_testkit::WorkDir::new().unwrap();
+    let (certificate, key) = (folder.write("tls.crt", certificate).unwrap(), folder.write("tls.key", key).unwrap());
+    let options = OidcOptions { tls: Some((certificate, key)), ..OidcOptions::default() };
+    let server = OidcServer::start(options).unwrap();
+    let token = server.token().unwrap();
+    let files = [("ca.pem", authority.as_str())];
+    let weir = Weir::start_anyhow(server.issuer(), "{ discover: true, ca: ca.pem }", &files);
+    weir.lets_in(&token);
+    // The control: an authority that nobody named.
+    let weir = Weir::start_anyhow(server.issuer(), "discover", &[]);
+    weir.refuses(&token, NO_KEYS);
+    let missing = &weir.log("keys.missing")[0];
+    assert_eq!(missing["reason"], "connect");
+    assert!(missing["error"].as_str().unwrap().contains("signed by nobody whom weir trusts"), "{missing}");
+}
+
+#[test]
+fn a_discovery_document_of_another_issuer_is_not_believed() {
+    let server = server(300);
+    // The same server by another name.
+    let name = server.issuer().replace("127.0.0.1", "localhost");
+    let weir = Weir::start_anyhow(&name, "discover", &[]);
+    weir.until("it says so", |weir| weir.log("keys.missing").iter().any(|line| line["reason"] == "other_issuer"));
+    assert!(weir.readyz().contains("is of another issuer"), "{}", weir.readyz());
+    assert_eq!(server.requests().unwrap().keys, 0);
+}
+
+/// An authority, and a certificate for `localhost` with its key, in PEM.
+fn certificate() -> (String, String, String) {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let authority = params.self_signed(&authority_key).unwrap();
+    let issuer = rcgen::Issuer::new(params, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    (authority.pem(), certificate.pem(), key.serialize_pem())
+}
