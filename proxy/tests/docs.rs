@@ -134,3 +134,22 @@ fn the_configuration_with_tls_is_accepted() {
     std::fs::remove_file(directory.path().join("tls/door.key")).unwrap();
     assert!(!weir(directory.path(), &["check"]).status.success());
 }
+
+#[test]
+fn the_configuration_of_the_page_on_identity_is_accepted() {
+    let text = std::fs::read_to_string(root().join("docs/identity.md")).unwrap();
+    let yaml = blocks(&text, "yaml");
+    let [configuration] = yaml.as_slice() else { panic!("one configuration") };
+    let directory = WorkDir::new().unwrap();
+    directory.write("policies/any.yaml", "version: 1\naccess: []\n").unwrap();
+    let check = |configuration: &str| {
+        directory.write("weir.yaml", format!("{configuration}data_dir: data\n")).unwrap();
+        weir(directory.path(), &["check"])
+    };
+    let told = check(configuration);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
+    // The control: keys that anybody could put in their place.
+    let open = configuration.replace("https://sso", "http://sso");
+    assert_ne!(&open, configuration);
+    assert!(!check(&open).status.success());
+}

@@ -1,7 +1,7 @@
 //! The proof with a product: Keycloak issues the tokens and changes its keys, Java and librdkafka log in by themselves, and nobody notices.
 //!
 //! Not part of `just test`: `just oidc-proof` runs it and prints what came of it.
-#![expect(clippy::unwrap_used, clippy::print_stdout, clippy::panic, reason = "test code, and a report to read")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 #[expect(dead_code, reason = "made for another test, used in part")]
 #[path = "oidc/ground.rs"]
@@ -31,7 +31,7 @@ const START_WITHIN: Duration = Duration::from_secs(600);
 struct Keycloak {
     _process: Guarded,
     base: String,
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
     _ports: PortBlock,
 }
 
@@ -60,7 +60,7 @@ impl Keycloak {
             assert!(process.ended().unwrap().is_none() && started.elapsed() < START_WITHIN, "{}", log());
             std::thread::sleep(Duration::from_millis(200));
         }
-        Self { _process: process, base, dir, _ports: ports }
+        Self { _process: process, base, _dir: dir, _ports: ports }
     }
 
     fn issuer(&self) -> String {

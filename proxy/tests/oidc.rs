@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use weir_testkit::{KeyKind, OidcOptions, OidcServer, TokenIssuer};
+use weir_testkit::{Authority, KeyKind, OidcOptions, OidcServer, TokenIssuer, WorkDir};
 
 use ground::{Tokens, Weir, server};
 
@@ -63,7 +63,9 @@ fn both_clients_log_in_with_keys_by_discovery_and_by_address() {
 
 #[test]
 fn keys_rotate_while_clients_are_at_work_and_nobody_notices() {
-    let server = server(8);
+    // librdkafka gets a new token after four fifths of a lifetime. What is left must be more than a busy machine takes for it, and more
+    // than the second in which a connection may not log in again.
+    let server = server(16);
     let tokens = Tokens::of(&server);
     let weir = Weir::start(server.issuer(), "discover");
     let topic = "orders.rotated";
@@ -86,12 +88,14 @@ fn keys_rotate_while_clients_are_at_work_and_nobody_notices() {
     weir.until("records go on to flow", |_| producer.heard("delivered").len() > now + 5);
     let producer = producer.stops();
     let delivered = producer.heard("delivered");
-    assert_eq!((producer.heard("failed").len(), producer.heard("error").len()), (0, 0), "{:?}", producer.said());
+    assert_eq!((producer.heard("failed").len(), producer.heard("error")), (0, vec![]), "{:?}", producer.heard("text"));
     weir.until("the consumer gets every record", |_| consumer.received().len() >= delivered.len());
     assert_eq!(consumer.received().into_iter().map(|line| json!(line)).collect::<Vec<_>>(), delivered);
     drop(consumer);
     assert_eq!(weir.logins("refused"), 0.0, "{}", weir.log_text());
-    assert_eq!(weir.log("connection.closed").len(), 0, "{:?}", weir.log("connection.closed"));
+    // A connection that its client does not use any more is not logged in to again.
+    let closed = weir.log("connection.closed");
+    assert!(closed.iter().all(|line| line["reason"] == "expired"), "{closed:?}");
     assert_eq!(weir.log("keys.fetched").len(), 3);
 
     // The control: with keys that stay as they were, the same clients are refused.
@@ -198,13 +202,14 @@ fn a_flood_of_unknown_keys_costs_the_issuer_next_to_nothing() {
 
 #[test]
 fn keys_come_from_a_server_whose_certificate_holds() {
-    let (authority, certificate, key) = certificate();
-    let folder = weir_testkit::WorkDir::new().unwrap();
-    let (certificate, key) = (folder.write("tls.crt", certificate).unwrap(), folder.write("tls.key", key).unwrap());
-    let options = OidcOptions { tls: Some((certificate, key)), ..OidcOptions::default() };
+    let authority = Authority::new("test authority").unwrap();
+    let certificate = authority.issue(&["localhost"]).unwrap();
+    let folder = WorkDir::new().unwrap();
+    let (cert, key) = (folder.write("tls.crt", certificate.cert), folder.write("tls.key", certificate.key));
+    let options = OidcOptions { tls: Some((cert.unwrap(), key.unwrap())), ..OidcOptions::default() };
     let server = OidcServer::start(options).unwrap();
     let token = server.token().unwrap();
-    let files = [("ca.pem", authority.as_str())];
+    let files = [("ca.pem", authority.pem())];
     let weir = Weir::start_anyhow(server.issuer(), "{ discover: true, ca: ca.pem }", &files);
     weir.lets_in(&token);
     // The control: an authority that nobody named.
@@ -224,18 +229,4 @@ fn a_discovery_document_of_another_issuer_is_not_believed() {
     weir.until("it says so", |weir| weir.log("keys.missing").iter().any(|line| line["reason"] == "other_issuer"));
     assert!(weir.readyz().contains("is of another issuer"), "{}", weir.readyz());
     assert_eq!(server.requests().unwrap().keys, 0);
-}
-
-/// An authority, and a certificate for `localhost` with its key, in PEM.
-fn certificate() -> (String, String, String) {
-    let mut params = rcgen::CertificateParams::default();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
-    let authority_key = rcgen::KeyPair::generate().unwrap();
-    let authority = params.self_signed(&authority_key).unwrap();
-    let issuer = rcgen::Issuer::new(params, authority_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap();
-    (authority.pem(), certificate.pem(), key.serialize_pem())
 }

@@ -41,8 +41,9 @@ const REFRESH_MAX: Duration = Duration::from_secs(900);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// Logins of one issuer that may wait for an attempt; further ones are decided with the keys that are there.
-const ASKS_MAX: usize = 1024;
+/// Logins of one issuer that may wait for an attempt: more than connections log in again at once after a rotation. Further ones are
+/// decided with the keys that are there.
+const ASKS_MAX: usize = 65_536;
 
 /// Fetches the keys of all issuers that publish them over HTTP.
 #[derive(Clone)]
@@ -132,10 +133,11 @@ impl Keys {
         let ask = Ask { login, inbox };
         let unasked = match self.lock().followed.get(issuer) {
             Some(followed) => followed.asks.try_send(ask).err().map(mpsc::error::TrySendError::into_inner),
+            // Gone with a change of the configuration.
             None => Some(ask),
         };
         if let Some(Ask { login, inbox }) = unasked {
-            tracing::warn!(event = "keys.asks_full", issuer, limit = ASKS_MAX);
+            tracing::debug!(event = "keys.unasked", issuer, limit = ASKS_MAX);
             inbox.send(Message::Keys { login, fetched: false });
         }
     }

@@ -260,6 +260,10 @@ fn root_cause(error: &reqwest::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
+    // An I/O error does not name the one inside it as its source.
+    while let Some(inner) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        cause = inner;
+    }
     if let Some(words) = cause.downcast_ref().and_then(certificate) {
         return words.to_owned();
     }
