@@ -201,6 +201,19 @@ fn a_flood_of_unknown_keys_costs_the_issuer_next_to_nothing() {
 }
 
 #[test]
+fn keys_come_from_their_new_place_alone_after_a_reload() {
+    let (server, other) = (server(300), server(300));
+    let weir = Weir::start(server.issuer(), "discover");
+    let token = server.token().unwrap();
+    weir.lets_in(&token);
+    // Another server's keys under this issuer's name: those from before are good no more.
+    weir.keys_move_to(server.issuer(), &format!("{{ url: \"{}\" }}", other.jwks_url()));
+    weir.refuses(&token, UNKNOWN_KEY);
+    weir.keys_move_to(server.issuer(), &format!("{{ url: \"{}\" }}", server.jwks_url()));
+    weir.lets_in(&token);
+}
+
+#[test]
 fn keys_come_from_a_server_whose_certificate_holds() {
     let authority = Authority::new("test authority").unwrap();
     let certificate = authority.issue(&["localhost"]).unwrap();

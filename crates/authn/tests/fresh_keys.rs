@@ -1,5 +1,7 @@
 //! Issuers whose keys are fetched: which tokens could be saved by fresh keys, and what fresh keys may replace.
 
+#![expect(clippy::unwrap_used, reason = "test code")]
+
 use std::time::Duration;
 
 use weir_authn::{

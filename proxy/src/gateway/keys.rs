@@ -107,16 +107,26 @@ impl Keys {
         let mut before = std::mem::take(&mut issuers.followed);
         issuers.some_given = config.issuers.len() > config.key_sources.len();
         for source in &config.key_sources {
-            let kept = before.remove(&source.issuer).filter(|followed| followed.source == *source);
-            let followed = kept.unwrap_or_else(|| self.start(source.clone()));
+            let followed = match before.remove(&source.issuer) {
+                Some(followed) if followed.source == *source => followed,
+                Some(old) => {
+                    old.task.abort();
+                    // Another authority vouches for the same place: what came from there stays good.
+                    let known = if old.source.place == source.place {
+                        old.known
+                    } else {
+                        self.forget_age(&old.source);
+                        Known::default()
+                    };
+                    Followed { known, ..self.start(source.clone()) }
+                }
+                None => self.start(source.clone()),
+            };
             issuers.followed.insert(source.issuer.clone(), followed);
         }
-        for (issuer, followed) in before {
+        for followed in before.into_values() {
             followed.task.abort();
-            if !issuers.followed.contains_key(&issuer) {
-                // Issuers are few and of the configuration: a label that was never set is no trouble.
-                drop(self.metrics.keys.age.remove_label_values(&[&issuer]));
-            }
+            self.forget_age(&followed.source);
         }
         for (issuer, followed) in &issuers.followed {
             let filled = followed.known.jwks.as_ref().map(|jwks| identity.with_keys(issuer, jwks.clone()));
@@ -182,6 +192,12 @@ impl Keys {
         } else {
             self.metrics.ready.block(Part::Keys, reasons.join("; "));
         }
+    }
+
+    /// Keys that are not used any more have no age.
+    fn forget_age(&self, source: &KeySource) {
+        // An error means that there was none.
+        drop(self.metrics.keys.age.remove_label_values(&[&source.issuer]));
     }
 
     fn lock(&self) -> MutexGuard<'_, Issuers> {

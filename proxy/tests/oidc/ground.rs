@@ -75,14 +75,7 @@ impl Weir {
         for (name, content) in files {
             dir.write(name, content).unwrap();
         }
-        let yaml = WeirYaml::new(KAFKA.bootstrap())
-            .node_ids("1")
-            .listener(Listener::oauthbearer("apps", &ports.address(2)))
-            .issuer_at(issuer, "kafka", jwks)
-            .section("identity", "clock_skew: 1s")
-            .policy("test", POLICY)
-            .metrics(&ports.address(15));
-        let config = yaml.write(&dir).unwrap();
+        let config = yaml(&ports, issuer, jwks).write(&dir).unwrap();
         let ready = Ready::Ports(vec![ports.address(2).parse().unwrap(), ports.address(15).parse().unwrap()]);
         let mut options = WeirOptions::new(Path::new(env!("CARGO_BIN_EXE_weir")), &config, ready);
         // Nothing of the environment may change where keys come from.
@@ -90,6 +83,13 @@ impl Weir {
             options.env.push((name.to_owned(), "http://127.0.0.1:9".to_owned()));
         }
         Self { process: WeirProcess::start(options).unwrap(), ports, dir }
+    }
+
+    /// Lets it take its issuer's keys from elsewhere, without a restart.
+    pub(crate) fn keys_move_to(&self, issuer: &str, jwks: &str) {
+        let reloaded = self.log("config.reloaded").len();
+        yaml(&self.ports, issuer, jwks).write(&self.dir).unwrap();
+        self.until("it has reloaded", |weir| weir.log("config.reloaded").len() > reloaded);
     }
 
     pub(crate) fn bootstrap(&self) -> String {
@@ -207,6 +207,16 @@ impl JavaConsumer {
         assert!(!text.contains("Exception") && !text.contains(" ERROR "), "{text}");
         text.lines().filter(|line| line.starts_with('{')).map(str::to_owned).collect()
     }
+}
+
+fn yaml(ports: &PortBlock, issuer: &str, jwks: &str) -> WeirYaml {
+    WeirYaml::new(KAFKA.bootstrap())
+        .node_ids("1")
+        .listener(Listener::oauthbearer("apps", &ports.address(2)))
+        .issuer_at(issuer, "kafka", jwks)
+        .section("identity", "clock_skew: 1s")
+        .policy("test", POLICY)
+        .metrics(&ports.address(15))
 }
 
 /// A running Python client.
