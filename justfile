@@ -51,6 +51,10 @@ e2e *arguments:
     # `--tests` leaves the controls out, which need a feature; `--test '*'` would fail for want of it.
     cargo test --locked {{outside}} --tests {{arguments}}
 
+# A flood of bad logins for the promised 60 seconds: the log must grow by less than a megabyte
+flood-proof:
+    WEIR_FLOOD_SECONDS=60 cargo test --locked --package weir --test disk flood -- --nocapture
+
 # The same proofs with one protection switched off: each must fail
 controls *arguments:
     cargo test --locked --package weir --features sabotage --test 'controls_*' {{arguments}}

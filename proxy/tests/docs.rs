@@ -153,3 +153,18 @@ fn the_configuration_of_the_page_on_identity_is_accepted() {
     assert_ne!(&open, configuration);
     assert!(!check(&open).status.success());
 }
+
+#[test]
+fn the_retention_in_the_documentation_is_accepted() {
+    let text = std::fs::read_to_string(root().join("docs/disk.md")).unwrap();
+    let blocks = blocks(&text, "yaml");
+    let [retain] = blocks.as_slice() else { panic!("docs/disk.md shows one configuration") };
+    let directory = WorkDir::new().unwrap();
+    std::fs::write(directory.path().join("policy.yaml"), "version: 1\naccess: []\n").unwrap();
+    let rest = "version: 1\ndata_dir: data\nupstream: { bootstrap: [\"localhost:9092\"] }\npolicies: [\"policy.yaml\"]\n\
+                listeners: [ { name: try, bind: \"127.0.0.1:9192\", auth: { anonymous: {} } } ]\n";
+    std::fs::write(directory.path().join("weir.yaml"), format!("{rest}{retain}")).unwrap();
+    succeeds(directory.path(), &["check", "--strict"]);
+    std::fs::write(directory.path().join("weir.yaml"), format!("{rest}{}", retain.replace("prune", "rotate"))).unwrap();
+    assert!(!weir(directory.path(), &["check"]).status.success(), "the control");
+}

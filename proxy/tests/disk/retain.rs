@@ -125,8 +125,8 @@ fn a_kill_around_a_prune_leaves_the_log_whole() {
         let audit = &["retain: { days: 1, then: prune }"];
         let setting = Setting { audit, prepare: Some(old_entries), ..Setting::default() };
         let mut gateway = Gateway::start(NO_BROKER, &setting);
-        // It is pruned half a second after the start.
-        std::thread::sleep(moments.between(450, 800));
+        // It is pruned within a second of the start, on an idle machine.
+        std::thread::sleep(moments.between(300, 2000));
         gateway.weir.kill().unwrap();
         let begins = first(&gateway);
         println!("round {round}: killed, begins at {begins}");
