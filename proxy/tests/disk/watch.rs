@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::KAFKA;
 use crate::compare::{Finding, compare};
-use crate::evidence::{Broker, Log};
+use crate::evidence::{Broker, Log, Span};
 use crate::gateway::{Gateway, count};
 use crate::load::Load;
 
@@ -106,4 +106,10 @@ pub(crate) fn settle(mut gateway: Gateway, load: Load, topic: &str) {
         count(&entries),
     );
     assert_eq!(findings, Vec::<Finding>::new());
+    // The control: without the entries that cover one record, that record is found.
+    let record = *outside.acknowledged.iter().rev().find(|record| record.offset >= 0).unwrap();
+    let mut less = log;
+    let covers = |span: &Span| (span.first..=span.last).contains(&record.offset) && span.partition == record.partition;
+    less.stored.retain(|span| !covers(span));
+    assert!(compare(&outside, &less, &broker).contains(&Finding::AcknowledgedWithoutEntry(record)));
 }
