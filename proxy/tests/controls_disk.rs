@@ -1,6 +1,6 @@
 //! Negative controls of the proofs about the disk, with a weir whose protections can be switched off.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 #[path = "disk/flood.rs"]
 mod flood;
