@@ -21,6 +21,7 @@ mod identity;
 mod initial;
 mod jwks;
 mod principal;
+mod scram;
 mod strict_json;
 mod token;
 
@@ -31,4 +32,8 @@ pub use identity::{Authenticated, Identity, IdentityError, IssuerConfig, IssuerK
 pub use initial::{CLIENT_INITIAL_BYTES_MAX, ClientInitial, EXTENSIONS_MAX, SaslError, parse_client_initial};
 pub use jwks::{JWKS_BYTES_MAX, JWKS_KEYS_MAX, Jwks, JwksError, RSA_BITS_MAX, RSA_BITS_MIN};
 pub use principal::{GROUP_BYTES_MAX, GROUPS_MAX, Mechanism, PRINCIPAL_BYTES_MAX, Principal};
+pub use scram::{
+    Challenge, ClientFinal, ClientFirst, SCRAM_ITERATIONS_MAX, SCRAM_ITERATIONS_MIN, SCRAM_MESSAGE_BYTES_MAX, SaltedPassword,
+    ScramError, ScramHash,
+};
 pub use token::{TOKEN_BYTES_MAX, Token};
