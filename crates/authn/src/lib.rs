@@ -33,7 +33,7 @@ pub use initial::{CLIENT_INITIAL_BYTES_MAX, ClientInitial, EXTENSIONS_MAX, SaslE
 pub use jwks::{JWKS_BYTES_MAX, JWKS_KEYS_MAX, Jwks, JwksError, RSA_BITS_MAX, RSA_BITS_MIN};
 pub use principal::{GROUP_BYTES_MAX, GROUPS_MAX, Mechanism, PRINCIPAL_BYTES_MAX, Principal};
 pub use scram::{
-    Challenge, ClientFinal, ClientFirst, SCRAM_ITERATIONS_MAX, SCRAM_ITERATIONS_MIN, SCRAM_MESSAGE_BYTES_MAX, SaltedPassword,
-    ScramError, ScramHash,
+    Challenge, ClientFinal, ClientFirst, SCRAM_ITERATIONS_MAX, SCRAM_ITERATIONS_MIN, SCRAM_MESSAGE_BYTES_MAX,
+    SaltedPassword, ScramError, ScramHash,
 };
 pub use token::{TOKEN_BYTES_MAX, Token};

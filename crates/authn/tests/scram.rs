@@ -8,8 +8,7 @@ use weir_authn::{
 };
 
 const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
-const SERVER_FIRST: &str =
-    "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+const SERVER_FIRST: &str = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
 const SERVER_FINAL: &str = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
 
 fn answer(hash: ScramHash, (name, password): (&str, &str), nonce: &str, server_first: &str) -> ClientFinal {
@@ -42,8 +41,10 @@ fn sha_512_escaped_names_and_later_extensions_are_as_computed_apart() {
     last.verify(SHA_512_SERVER_FINAL.as_bytes()).unwrap();
 }
 
-const SHA_512_CLIENT_FINAL: &str = "c=biws,r=abcDEF,p=NpVTEf5w14scg2ZpBvYUJ/cuzC2lm5RPuhJPqkPT32p8cqRP7TbkDQYrQpSZaRjdBUAuEYmczShj1YxuordMtg==";
-const SHA_512_SERVER_FINAL: &str = "v=kP2XRPfLx3mpHRoHL3sATnwOxaj3BObK6TRVbh/ZS3Swr3/qVdE58MlIIcmMnjsH0p8/Inrh9ySY4dXVc40rbw==";
+const SHA_512_CLIENT_FINAL: &str =
+    "c=biws,r=abcDEF,p=NpVTEf5w14scg2ZpBvYUJ/cuzC2lm5RPuhJPqkPT32p8cqRP7TbkDQYrQpSZaRjdBUAuEYmczShj1YxuordMtg==";
+const SHA_512_SERVER_FINAL: &str =
+    "v=kP2XRPfLx3mpHRoHL3sATnwOxaj3BObK6TRVbh/ZS3Swr3/qVdE58MlIIcmMnjsH0p8/Inrh9ySY4dXVc40rbw==";
 
 #[test]
 fn a_server_that_does_not_know_the_password_is_found_out() {

@@ -125,8 +125,10 @@ pub(crate) enum Action {
 /// What the response to a forwarded request needs to be read.
 #[derive(Debug)]
 pub(crate) enum Expect {
-    /// An own request: the answer is checked and swallowed.
+    /// weir's own ApiVersions: the answer is swallowed.
     Own,
+    /// A step of weir's own login: nothing behind it leaves until the login is through, and its answers are swallowed.
+    Login,
     /// Nothing in it needs a second look.
     Pass,
     Metadata(metadata::Pending),

@@ -10,6 +10,8 @@ use weir_authn::Identity;
 use weir_policy::{Direction, PolicySet, RuleSet, Subject};
 use weir_protocol::ApiKey;
 
+use crate::upstream::UpstreamLogin;
+
 /// Policy, keys, limits and the view of the cluster at one moment. A request is decided by the context that was in force
 /// when its inspection began; the entry carries that policy's digest.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct Context {
     pub identity: Arc<Identity>,
     /// What is known of the brokers; `None` until one of them answered.
     pub view: Option<Arc<ClusterView>>,
+    /// Who weir is to the brokers; `None` where they ask nobody.
+    pub upstream: Option<Arc<UpstreamLogin>>,
     /// Limits on one session.
     pub limits: Limits,
     /// Which topics wait for the audit log, and how long.
@@ -194,13 +198,15 @@ impl ClusterView {
         (seen && least <= greatest).then_some((least, greatest))
     }
 
-    /// The versions that the broker behind `node` itself supports of `api`, whatever weir serves of it.
+    /// The versions that the broker behind `node` itself (every broker, for the bootstrap port) supports of `api`, whatever weir
+    /// serves of it.
     pub fn spoken(&self, node: Option<i32>, api: ApiKey) -> Option<(i16, i16)> {
-        let broker = match node {
-            Some(node) => self.brokers.get(&node)?,
-            None => self.brokers.values().next()?,
-        };
-        broker.apis.get(&api.code()).copied()
+        let mut brokers = self.brokers.iter().filter(|(id, _)| node.is_none_or(|node| node == **id));
+        let of = |broker: &BrokerNode| broker.apis.get(&api.code()).copied();
+        let first = of(brokers.next()?.1)?;
+        brokers.try_fold(first, |(least, greatest), (_, broker)| {
+            of(broker).map(|(min, max)| (least.max(min), greatest.min(max)))
+        })
     }
 }
 

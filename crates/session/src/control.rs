@@ -1,7 +1,8 @@
 //! The control connection: what weir itself asks a broker to learn the cluster (brokers, API versions, topic ids).
 //!
 //! ```text
-//! connected ─► ApiVersions v3 ─(35)─► ApiVersions v0 ─► Metadata, all topics ─► idle ─ refresh ─► Metadata …
+//! connected ─► ApiVersions v3 ─(35)─► ApiVersions v0 ─► login, if any ─► Metadata, all topics ─► idle ─ refresh ─► Metadata …
+//!                                                                                                  └─ login due ─► login
 //! ```
 //!
 //! A machine of its own, so that its bytes are [`Cleared`] like all others, and so that a question about a topic id never waits
@@ -9,6 +10,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse};
@@ -20,6 +22,8 @@ use crate::api::encode_request;
 use crate::cleared::{Cleared, NoEntry};
 use crate::context::BrokerNode;
 use crate::refusal::Code;
+use crate::time::Now;
+use crate::upstream::{Ask, Exchange, Progress, Schedule, UpstreamLogin, UpstreamLoginError, Versions};
 use crate::vetted::Vetted;
 
 /// Largest answer that is read; a cluster of 100,000 topics answers Metadata in far less.
@@ -32,7 +36,6 @@ const METADATA_VERSION_MAX: i16 = 12;
 const METADATA_VERSION_MIN: i16 = 4;
 
 /// The control connection to one broker.
-#[derive(Debug, Default)]
 pub struct Control {
     reader: FrameReader,
     outgoing: VecDeque<Cleared>,
@@ -40,6 +43,11 @@ pub struct Control {
     apis: HashMap<i16, (i16, i16)>,
     next_correlation_id: i32,
     refresh_wanted: bool,
+    upstream: Option<Arc<UpstreamLogin>>,
+    schedule: Schedule,
+    exchange: Option<Exchange>,
+    /// How often the broker let weir in.
+    logins: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +80,9 @@ pub enum ControlError {
         /// Kafka's error code.
         code: i16,
     },
+    /// The broker did not let weir in.
+    #[error("{0}")]
+    Login(#[from] UpstreamLoginError),
     /// The broker is too old.
     #[error("the broker supports {api} up to version {max}; weir needs at least {needed}")]
     TooOld {
@@ -85,13 +96,25 @@ pub enum ControlError {
 }
 
 impl Control {
-    /// A control connection that has just been opened; its first question is ready to be polled.
+    /// A control connection that has just been opened; its first question is ready to be polled. `upstream` is who weir is to the
+    /// broker, `seed` fresh random bytes.
     ///
     /// # Errors
     ///
     /// When the first question cannot be encoded, which no broker is to blame for.
-    pub fn open() -> Result<Self, ControlError> {
-        let mut control = Self::default();
+    pub fn open(upstream: Option<Arc<UpstreamLogin>>, seed: [u8; 32]) -> Result<Self, ControlError> {
+        let mut control = Self {
+            reader: FrameReader::new(),
+            outgoing: VecDeque::new(),
+            expected: VecDeque::new(),
+            apis: HashMap::new(),
+            next_correlation_id: 0,
+            refresh_wanted: false,
+            upstream,
+            schedule: Schedule::new(seed),
+            exchange: None,
+            logins: 0,
+        };
         control.ask_api_versions(API_VERSIONS)?;
         Ok(control)
     }
@@ -125,22 +148,26 @@ impl Control {
     /// # Errors
     ///
     /// Whatever makes the connection useless: it is to be closed and opened again.
-    pub fn handle_broker_bytes(&mut self, bytes: &[u8]) -> Result<Option<Learned>, ControlError> {
+    pub fn handle_broker_bytes(&mut self, bytes: &[u8], now: Now) -> Result<Option<Learned>, ControlError> {
         self.reader.push(bytes);
         let mut learned = None;
         while let Some(frame) =
             self.reader.next_frame(ANSWER_BYTES_MAX).map_err(|error| ControlError::Malformed(error.to_string()))?
         {
-            learned = self.take_answer(frame)?.or(learned);
+            learned = self.take_answer(frame, now)?.or(learned);
         }
         Ok(learned)
     }
 
-    fn take_answer(&mut self, frame: BytesMut) -> Result<Option<Learned>, ControlError> {
+    fn take_answer(&mut self, frame: BytesMut, now: Now) -> Result<Option<Learned>, ControlError> {
         let question = self
             .expected
             .pop_front()
             .ok_or_else(|| ControlError::Malformed("an answer that nobody asked for".to_owned()))?;
+        if self.exchange.is_some() && matches!(question.api, ApiKey::SaslHandshake | ApiKey::SaslAuthenticate) {
+            self.take_login_answer(frame, now)?;
+            return Ok(None);
+        }
         if question.api == ApiKey::ApiVersions && question.version > 0 && is_unsupported(&frame) {
             self.ask_api_versions(0)?;
             return Ok(None);
@@ -150,7 +177,10 @@ impl Control {
         let body = frame.freeze().slice(response.body..);
         if question.api == ApiKey::ApiVersions {
             self.learn_versions(body, question.version)?;
-            self.ask_metadata()?;
+            match self.upstream.clone() {
+                Some(upstream) => self.begin_login(upstream)?,
+                None => self.ask_metadata()?,
+            }
             return Ok(None);
         }
         let learned = self.learn_cluster(body, question.version)?;
@@ -158,6 +188,67 @@ impl Control {
             self.ask_metadata()?;
         }
         Ok(Some(learned))
+    }
+
+    /// When [`Control::handle_timeout`] is due, on the monotonic clock: a login is to be renewed.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.schedule.again_at().filter(|_| self.expected.is_empty())
+    }
+
+    /// [`Control::poll_timeout`] has passed. `upstream` is who weir is to the broker by now.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Login`].
+    pub fn handle_timeout(&mut self, upstream: Option<Arc<UpstreamLogin>>, now: Now) -> Result<(), ControlError> {
+        if self.poll_timeout().is_none_or(|at| at > now.monotonic) {
+            return Ok(());
+        }
+        let same = |user: &Arc<UpstreamLogin>| self.upstream.as_ref().is_some_and(|before| before.is_same_user(user));
+        let upstream = upstream.filter(same).ok_or(UpstreamLoginError::OtherUser)?;
+        self.begin_login(upstream)
+    }
+
+    /// How often the broker let weir in: once, and once more for each renewal.
+    pub fn logins(&self) -> u64 {
+        self.logins
+    }
+
+    fn begin_login(&mut self, upstream: Arc<UpstreamLogin>) -> Result<(), ControlError> {
+        let spoken = |api: ApiKey| self.apis.get(&api.code()).copied();
+        let versions =
+            Versions { handshake: spoken(ApiKey::SaslHandshake), authenticate: spoken(ApiKey::SaslAuthenticate) };
+        let correlation_id = self.next_correlation_id;
+        self.next_correlation_id = self.next_correlation_id.wrapping_add(1);
+        let nonce = self.schedule.begin();
+        let (exchange, ask) = Exchange::begin(upstream, versions, (correlation_id, CLIENT_ID), nonce)?;
+        self.exchange = Some(exchange);
+        self.ask_for_login(ask, correlation_id);
+        Ok(())
+    }
+
+    fn ask_for_login(&mut self, ask: Ask, correlation_id: i32) {
+        self.outgoing.push_back(ask.cleared);
+        self.expected.push_back(Question { api: ask.api, version: ask.version, correlation_id });
+    }
+
+    fn take_login_answer(&mut self, frame: BytesMut, now: Now) -> Result<(), ControlError> {
+        let Some(exchange) = self.exchange.as_mut() else { return Ok(()) };
+        match exchange.take_answer(frame)? {
+            Progress::Ask(ask) => {
+                let correlation_id = exchange.correlation_id();
+                self.ask_for_login(ask, correlation_id);
+            }
+            Progress::In(logged_in) => {
+                self.schedule.logged_in(logged_in.lifetime, now);
+                self.exchange = None;
+                self.logins += 1;
+                if std::mem::take(&mut self.refresh_wanted) || self.logins == 1 {
+                    self.ask_metadata()?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn learn_versions(&mut self, mut body: Bytes, version: i16) -> Result<(), ControlError> {
@@ -220,6 +311,15 @@ impl Control {
         self.outgoing.push_back(Cleared::without_entry(vetted, NoEntry::ControlPlane));
         self.expected.push_back(Question { api, version, correlation_id });
         Ok(())
+    }
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control")
+            .field("expected", &self.expected)
+            .field("logins", &self.logins)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,6 +8,8 @@ use uuid::Uuid;
 use weir_audit::{EntryBody, RuleHit};
 use weir_protocol::{ApiKey, FrameError, GuardError};
 
+use crate::upstream::UpstreamLoginError;
+
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event {
@@ -34,6 +36,13 @@ pub enum Event {
         /// Its principal's id.
         principal: String,
         /// How long the session may last.
+        lifetime: Option<Duration>,
+    },
+    /// The broker let weir in.
+    BrokerLoggedIn {
+        /// Whether it was a further login on a connection that lives (KIP-368).
+        again: bool,
+        /// How long the login lasts; `None` = as long as the connection.
         lifetime: Option<Duration>,
     },
     /// A refusal that nothing waits for; the caller merges it with its like and records it.
@@ -154,6 +163,14 @@ pub enum CloseReason {
         /// What the socket said.
         detail: String,
     },
+    /// The broker did not let weir in.
+    #[error("{}{error}", if *again { "the login to the broker was to be renewed: " } else { "" })]
+    BrokerLogin {
+        /// Whether it was a further login on a connection that lives (KIP-368).
+        again: bool,
+        /// Why.
+        error: UpstreamLoginError,
+    },
     /// The client's frame has an impossible size.
     #[error("{0}")]
     Frame(FrameError),
@@ -224,6 +241,7 @@ impl CloseReason {
             Self::ClientGone => "client_gone",
             Self::FrameCut { .. } => "frame_cut",
             Self::BrokerDown { .. } => "broker_down",
+            Self::BrokerLogin { .. } => "broker_login_failed",
             Self::Frame(_) => "bad_frame",
             Self::Malformed(_) => "malformed_request",
             Self::BrokerMalformed(_) => "malformed_response",

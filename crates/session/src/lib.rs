@@ -34,6 +34,7 @@ mod refusal;
 mod sabotage;
 mod session;
 mod time;
+mod upstream;
 mod vetted;
 
 pub use cleared::Cleared;
@@ -48,3 +49,4 @@ pub use job::{Done, INLINE_COMPRESSED_BYTES_MAX, INLINE_INFLATED_BYTES_MAX, INLI
 pub use sabotage::Sabotage;
 pub use session::{KEYS_WAIT_MAX, READ_CHUNK_BYTES, Session, Start};
 pub use time::Now;
+pub use upstream::{UpstreamLogin, UpstreamLoginError, UpstreamMechanism};

@@ -70,6 +70,18 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Whether it is a login to the broker that is not through.
+    fn logs_in(&self) -> bool {
+        matches!(self.reply, ReplyStage::Broker(Expect::Login))
+    }
+
+    /// Whether it is weir's own, of which the client knows nothing.
+    pub(crate) fn is_own(&self) -> bool {
+        self.asked == Asked::Nothing
+    }
+}
+
 /// What the client asked for in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
@@ -192,11 +204,15 @@ impl PendingQueue {
         serial
     }
 
-    /// Adds a slot of weir's own before all others; only while nothing was sent.
-    pub(crate) fn push_front(&mut self, mut slot: Slot) {
-        slot.serial = self.next_serial;
+    /// Adds a slot behind everything that left, and before everything that did not; returns its serial number.
+    pub(crate) fn push_next(&mut self, mut slot: Slot) -> u64 {
+        let serial = self.next_serial;
         self.next_serial += 1;
-        self.slots.push_front(slot);
+        slot.serial = serial;
+        let unsent = |slot: &Slot| !matches!(slot.request, RequestStage::Sent | RequestStage::Local);
+        let at = self.slots.iter().position(unsent).unwrap_or(self.slots.len());
+        self.slots.insert(at, slot);
+        serial
     }
 
     pub(crate) fn get_mut(&mut self, serial: u64) -> Option<&mut Slot> {
@@ -228,12 +244,12 @@ impl PendingQueue {
         self.slots.drain(..)
     }
 
-    /// The first request that has not left, if it may leave now. Nothing leaves from behind the last reply.
+    /// The first request that has not left, if it may leave now. Nothing leaves from behind the last reply, nor while weir's own login
+    /// is going on: between its frames a broker takes no others.
     pub(crate) fn next_to_send(&mut self) -> Option<&mut Slot> {
-        let next = self
-            .slots
-            .iter_mut()
-            .find(|slot| slot.last || !matches!(slot.request, RequestStage::Sent | RequestStage::Local))?;
+        let next = self.slots.iter_mut().find(|slot| {
+            slot.last || slot.logs_in() || !matches!(slot.request, RequestStage::Sent | RequestStage::Local)
+        })?;
         matches!(next.request, RequestStage::Ready(_)).then_some(next)
     }
 

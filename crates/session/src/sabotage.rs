@@ -10,6 +10,8 @@ pub enum Sabotage {
     MaskOff,
     /// Replies do not wait for their entries: the crash harness must find acknowledged records without one.
     AckBeforeEntry,
+    /// weir's login to a broker is not renewed: the broker must cut the connection under the client.
+    RenewOff,
 }
 
 impl Sabotage {
@@ -18,6 +20,7 @@ impl Sabotage {
         match name {
             "mask-off" => Some(Self::MaskOff),
             "ack-before-entry" => Some(Self::AckBeforeEntry),
+            "renew-off" => Some(Self::RenewOff),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 mod deadlines;
 mod ledger;
 mod login;
+mod own;
 mod replies;
 mod requests;
 
@@ -24,6 +25,7 @@ use crate::session::deadlines::Deadlines;
 use crate::session::ledger::Waiter;
 use crate::session::login::HeldLogin;
 pub use crate::session::login::KEYS_WAIT_MAX;
+use crate::session::own::BrokerLogin;
 use crate::time::Now;
 
 /// Bytes that are asked of a socket at once.
@@ -62,6 +64,7 @@ pub struct Session {
     ids: EventIds,
     login: Login,
     held_login: Option<HeldLogin>,
+    broker_login: BrokerLogin,
     client: FrameReader,
     broker: FrameReader,
     link: Link,
@@ -152,6 +155,7 @@ impl Session {
             ids: EventIds { seed, next: 0 },
             login,
             held_login: None,
+            broker_login: BrokerLogin::new(seed),
             client: FrameReader::new(),
             broker: FrameReader::new(),
             link: Link::None,
@@ -307,7 +311,7 @@ impl Session {
             }
             let was_full = self.wants_client_bytes() == 0;
             let slot = self.pending.pop()?;
-            self.deadlines.answered(was_full, now);
+            self.deadlines.answered(was_full, slot.is_own(), now);
             // Without an answer the end of the connection is one, but for a request that asked for none (acks=0).
             let cut = matches!(slot.reply, ReplyStage::Ready(None)) && !slot.swallow;
             let ending = if cut { Ending::Refused } else { slot.ending };

@@ -60,9 +60,17 @@ impl Deadlines {
         self.broker = now.monotonic;
     }
 
-    /// A reply left. `was_full`: the client was not read until now, so what it had begun to send gets its time anew.
-    pub(super) fn answered(&mut self, was_full: bool, now: Now) {
-        self.idle = Some(now.monotonic);
+    /// When the broker said something, last.
+    pub(super) fn broker_heard(&self) -> Duration {
+        self.broker
+    }
+
+    /// A reply left. `was_full`: the client was not read until now, so what it had begun to send gets its time anew. `own`: the client
+    /// knows nothing of it, and is as idle as before.
+    pub(super) fn answered(&mut self, was_full: bool, own: bool, now: Now) {
+        if !own {
+            self.idle = Some(now.monotonic);
+        }
         if was_full && self.body.is_some() {
             self.body = Some(now.monotonic);
         }
@@ -117,7 +125,8 @@ impl Session {
         }
         let retries = self.pending.iter().filter_map(|slot| slot.retry_at);
         let held_login = self.held_login.iter().map(HeldLogin::until);
-        self.due().into_iter().map(|(at, _)| at).chain(retries).chain(held_login).min()
+        let renewal = self.broker_login.again_at();
+        self.due().into_iter().map(|(at, _)| at).chain(retries).chain(held_login).chain(renewal).min()
     }
 
     pub(super) fn check_deadlines(&mut self, now: Now) {
@@ -134,6 +143,7 @@ impl Session {
             self.try_again(serial);
         }
         self.check_held_login(now);
+        self.renew_login(now);
         let passed = self.due().into_iter().filter(|(at, _)| *at <= now.monotonic).min_by_key(|(at, _)| *at);
         if let Some((_, reason)) = passed {
             self.close(reason, now);
@@ -158,6 +168,7 @@ impl Session {
         if let Some(since) = self.deadlines.client_end {
             due.push((since.saturating_add(self.context.audit.hold_max), CloseReason::ClientGone));
         }
+        due.extend(self.login_due());
         if let Some(at) = self.deadlines.expiry {
             due.push((at, CloseReason::Expired));
         }

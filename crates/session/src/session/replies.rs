@@ -39,6 +39,9 @@ impl Session {
             slot.reply = ReplyStage::Ready(None);
             return Ok(());
         }
+        if matches!(slot.reply, ReplyStage::Broker(Expect::Login)) {
+            return self.take_login_answer(frame, now);
+        }
         if self.deadlines.is_expired(now) {
             return Err(CloseReason::Expired);
         }
@@ -58,7 +61,7 @@ impl Session {
             return Err(CloseReason::NotLoggedIn { api_key: arrived.api.code() });
         };
         match expect {
-            Expect::Own => Ok(Reply::Swallow),
+            Expect::Own | Expect::Login => Ok(Reply::Swallow),
             Expect::Pass => Ok(Reply::Answer(arrived.pass())),
             Expect::Metadata(pending) => metadata::response(caller, pending, &arrived),
             Expect::Produce(mut pending) => {

@@ -1,15 +1,13 @@
 //! From the client: frames become requests, requests become actions, actions take their slot.
 
 use bytes::BytesMut;
-use kafka_protocol::messages::ApiVersionsRequest;
-use kafka_protocol::protocol::StrBytes;
 use weir_audit::{Kind, Outcome};
 use weir_protocol::{ApiKey, RequestPrefix, Segments, peek_request, unsupported_version_response};
 
 use super::{Login, Session};
 use crate::api::{
-    Action, Expect, Incoming, Note, Notes, api_versions, encode_request, fetch, find_coordinator, groups,
-    init_producer_id, list_offsets, metadata, offsets, produce,
+    Action, Expect, Incoming, Note, Notes, api_versions, fetch, find_coordinator, groups, init_producer_id,
+    list_offsets, metadata, offsets, produce,
 };
 use crate::caller::{Caller, principal_ref};
 use crate::cleared::{Cleared, NoEntry};
@@ -19,12 +17,6 @@ use crate::pending::{Asked, ReplyStage, RequestStage, Slot};
 use crate::refusal::Code;
 use crate::time::Now;
 use crate::vetted::Vetted;
-
-/// weir's name to the brokers (KIP-511).
-const SOFTWARE_NAME: &str = "weir";
-const SOFTWARE_VERSION: &str = env!("CARGO_PKG_VERSION");
-const OWN_CLIENT_ID: &str = "weir/";
-const OWN_API_VERSIONS: i16 = 3;
 
 /// Refusals of one request that are noted one by one; the rest is one note.
 const NOTES_MAX: usize = 16;
@@ -269,6 +261,7 @@ impl Session {
         let upstream_version = match &expect {
             Expect::Metadata(pending) => pending.upstream_version(),
             Expect::Own
+            | Expect::Login
             | Expect::Pass
             | Expect::Produce(_)
             | Expect::Fetch(_)
@@ -320,28 +313,6 @@ impl Session {
         }
     }
 
-    /// weir says its own name first; the answer is read and swallowed.
-    pub(super) fn introduce(&mut self, now: Now) {
-        let version = self
-            .view
-            .as_ref()
-            .and_then(|view| view.spoken(self.door.node, ApiKey::ApiVersions))
-            .map_or(0, |(_, max)| max.min(OWN_API_VERSIONS));
-        let body = ApiVersionsRequest::default()
-            .with_client_software_name(StrBytes::from_static_str(SOFTWARE_NAME))
-            .with_client_software_version(StrBytes::from_static_str(SOFTWARE_VERSION));
-        let frame = encode_request(ApiKey::ApiVersions, version, OWN_CORRELATION_ID, OWN_CLIENT_ID, &body);
-        let Some(vetted) = frame.and_then(|frame| Vetted::request(ApiKey::ApiVersions, frame)) else { return };
-        self.pending.push_front(Slot {
-            version,
-            upstream_version: version,
-            correlation_id: OWN_CORRELATION_ID,
-            request: RequestStage::Ready(Cleared::without_entry(vetted, NoEntry::ControlPlane)),
-            reply: ReplyStage::Broker(Expect::Own),
-            ..Slot::local(now)
-        });
-    }
-
     fn note_refusal(
         &mut self,
         caller: &Caller,
@@ -390,6 +361,7 @@ impl Session {
             CloseReason::ClientGone
             | CloseReason::FrameCut { .. }
             | CloseReason::BrokerDown { .. }
+            | CloseReason::BrokerLogin { .. }
             | CloseReason::BrokerMalformed(_)
             | CloseReason::LoginFailed(_)
             | CloseReason::BodyTimeout(_)
@@ -420,6 +392,3 @@ impl Session {
 
 /// Stands for the code of a refusal that has none, the client being cut.
 const CUT: i16 = 0;
-
-/// Correlation id of weir's own requests; the order in the queue identifies them.
-const OWN_CORRELATION_ID: i32 = i32::MAX;

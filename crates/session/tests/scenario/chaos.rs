@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kafka_protocol::messages::{
     ApiVersionsRequest, FetchRequest, HeartbeatRequest, HeartbeatResponse, MetadataRequest, ProduceRequest,
+    SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use proptest::prelude::*;
 
@@ -13,6 +14,7 @@ use crate::messages::{
     FETCH, HEARTBEAT, METADATA, PRODUCE, fetch, fetched, heartbeat, metadata, metadata_answer, produce, produced,
 };
 use crate::stage::{Heard, Setup, Stage, play_way};
+use crate::upstream;
 
 const TOPICS: [&str; 5] = ["orders", "payments.eu", "clicks", "outcomes", "salaries"];
 const VALUES: [&str; 4] = ["{}", r#"{"card":{"number":"4111111111111111"}}"#, r#"{"card":{"cvc":"123"}}"#, "no json"];
@@ -79,7 +81,13 @@ enum Open {
     Fetch(Heard, FetchRequest),
     Metadata(Heard),
     Heartbeat(Heard),
+    /// weir's own login, in two steps.
+    Handshake(Heard),
+    Password(Heard),
 }
+
+/// How long the broker lets weir in, so that it is renewed within a run.
+const LOGIN_MS: i64 = 3000;
 
 fn listen(stage: &mut Stage, open: &mut VecDeque<Open>) {
     while let Some(api) = stage.next_heard() {
@@ -93,6 +101,8 @@ fn listen(stage: &mut Stage, open: &mut VecDeque<Open>) {
                 Open::Fetch(heard, request)
             }
             3 => Open::Metadata(stage.heard::<MetadataRequest>().0),
+            17 => Open::Handshake(stage.heard::<SaslHandshakeRequest>().0),
+            36 => Open::Password(stage.heard::<SaslAuthenticateRequest>().0),
             _ => Open::Heartbeat(stage.heard::<HeartbeatRequest>().0),
         });
     }
@@ -104,6 +114,10 @@ fn answer(stage: &mut Stage, open: Open, code: i16, value: usize) {
         Open::Fetch(heard, request) => stage.say(&heard, &fetched(&request, &Batch::of([VALUES[value]]).encode())),
         Open::Metadata(heard) => stage.say(&heard, &metadata_answer()),
         Open::Heartbeat(heard) => stage.say(&heard, &HeartbeatResponse::default()),
+        Open::Handshake(heard) => stage.say(&heard, &SaslHandshakeResponse::default()),
+        // What is an error to a Produce is a refusal here.
+        Open::Password(heard) if code == 0 => stage.let_in(&heard, "", LOGIN_MS),
+        Open::Password(heard) => stage.say(&heard, &SaslAuthenticateResponse::default().with_error_code(58)),
     }
 }
 
@@ -165,6 +179,11 @@ proptest! {
     #[test]
     fn order_and_proof_hold_whatever_happens(way in 0..6_usize, acts in prop::collection::vec(act(), 1..60)) {
         play_way(way, Setup::default(), |stage| run(stage, &acts));
+    }
+
+    #[test]
+    fn nor_does_a_login_to_the_broker_change_it(way in 0..6_usize, acts in prop::collection::vec(act(), 1..60)) {
+        play_way(way, Setup { context: upstream::context(), ..Setup::default() }, |stage| run(stage, &acts));
     }
 }
 

@@ -2,14 +2,20 @@
 
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
-use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse, SaslAuthenticateRequest,
+    SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
+};
 use kafka_protocol::protocol::Request;
-use weir_session::{Control, ControlError, Learned};
+use weir_session::{Control, ControlError, Learned, Now, UpstreamLogin, UpstreamLoginError, UpstreamMechanism};
 
 use crate::messages::{text, topic};
 use crate::stage::{Heard, heard, response_bytes, whole_frame};
+use crate::upstream::login;
 use crate::witness::decode_request;
-use crate::world::ORDERS;
+use crate::world::{ORDERS, START};
+
+const SEED: [u8; 32] = [4; 32];
 
 #[track_caller]
 fn asked<R: Request>(control: &mut Control) -> (Heard, R) {
@@ -25,7 +31,8 @@ fn nothing_asked(control: &mut Control) {
 
 fn speaks(metadata_max: i16) -> ApiVersionsResponse {
     let api = |key: i16, max: i16| ApiVersion::default().with_api_key(key).with_max_version(max);
-    ApiVersionsResponse::default().with_api_keys(vec![api(3, metadata_max), api(18, 4), api(0, 11)])
+    let apis = vec![api(3, metadata_max), api(18, 4), api(0, 11), api(17, 1), api(36, 2)];
+    ApiVersionsResponse::default().with_api_keys(apis)
 }
 
 fn cluster() -> MetadataResponse {
@@ -38,14 +45,14 @@ fn cluster() -> MetadataResponse {
 fn say(control: &mut Control, bytes: &[u8]) -> Result<Option<Learned>, ControlError> {
     let mut learned = None;
     for byte in bytes {
-        learned = control.handle_broker_bytes(&[*byte])?.or(learned);
+        learned = control.handle_broker_bytes(&[*byte], START)?.or(learned);
     }
     Ok(learned)
 }
 
 #[test]
 fn learns_brokers_versions_and_topic_ids() {
-    let mut control = Control::open().unwrap();
+    let mut control = Control::open(None, SEED).unwrap();
     let (first, request) = asked::<ApiVersionsRequest>(&mut control);
     assert_eq!((first.version, request.client_software_name), (3, text("weir")));
     nothing_asked(&mut control);
@@ -63,7 +70,7 @@ fn learns_brokers_versions_and_topic_ids() {
 
 #[test]
 fn falls_back_to_version_0_of_api_versions() {
-    let mut control = Control::open().unwrap();
+    let mut control = Control::open(None, SEED).unwrap();
     let (first, _) = asked::<ApiVersionsRequest>(&mut control);
     let refusal = ApiVersionsResponse::default().with_error_code(35);
     let bytes = response_bytes(&Heard { version: 0, ..first }, &refusal);
@@ -76,7 +83,7 @@ fn falls_back_to_version_0_of_api_versions() {
 
 #[test]
 fn asks_again_once_however_often_it_is_told_to_meanwhile() {
-    let mut control = Control::open().unwrap();
+    let mut control = Control::open(None, SEED).unwrap();
     let (first, _) = asked::<ApiVersionsRequest>(&mut control);
     control.refresh().unwrap();
     control.refresh().unwrap();
@@ -94,7 +101,7 @@ fn asks_again_once_however_often_it_is_told_to_meanwhile() {
 
 #[test]
 fn a_broker_without_what_weir_needs_is_too_old() {
-    let mut control = Control::open().unwrap();
+    let mut control = Control::open(None, SEED).unwrap();
     let (first, _) = asked::<ApiVersionsRequest>(&mut control);
     let error = say(&mut control, &response_bytes(&first, &speaks(3))).unwrap_err();
     assert!(matches!(error, ControlError::TooOld { max: 3, needed: 4, .. }), "{error}");
@@ -102,14 +109,81 @@ fn a_broker_without_what_weir_needs_is_too_old() {
 
 #[test]
 fn a_refusal_and_bytes_that_are_no_answer_are_errors() {
-    let mut control = Control::open().unwrap();
+    let mut control = Control::open(None, SEED).unwrap();
     let (first, _) = asked::<ApiVersionsRequest>(&mut control);
     let refused = ApiVersionsResponse::default().with_error_code(42);
     let error = say(&mut control, &response_bytes(&first, &refused)).unwrap_err();
     assert!(matches!(error, ControlError::Refused { code: 42, .. }), "{error}");
     let other = Heard { correlation_id: first.correlation_id + 1, ..first };
     for bytes in [response_bytes(&other, &speaks(12)), vec![0xff; 8], vec![0, 0, 0, 2, 1, 1]] {
-        let mut control = Control::open().unwrap();
+        let mut control = Control::open(None, SEED).unwrap();
         assert!(matches!(say(&mut control, &bytes), Err(ControlError::Malformed(_))));
     }
+}
+
+fn password(password: &str) -> Option<std::sync::Arc<UpstreamLogin>> {
+    Some(login(UpstreamMechanism::Plain, "weir", password))
+}
+
+/// The broker hears a password, and answers with that code and lifetime.
+#[track_caller]
+fn hears(control: &mut Control, password: &str, code: i16) -> Result<Option<Learned>, ControlError> {
+    let (heard, asked) = asked::<SaslHandshakeRequest>(control);
+    assert_eq!((heard.version, asked.mechanism), (1, text("PLAIN")));
+    nothing_asked(control);
+    say(control, &response_bytes(&heard, &SaslHandshakeResponse::default()))?;
+    let (heard, asked) = self::asked::<SaslAuthenticateRequest>(control);
+    assert_eq!((heard.version, &*asked.auth_bytes), (2, format!("\0weir\0{password}").as_bytes()));
+    nothing_asked(control);
+    let answer = SaslAuthenticateResponse::default().with_error_code(code).with_session_lifetime_ms(10_000);
+    say(control, &response_bytes(&heard, &answer))
+}
+
+/// Two thirds of the lifetime, before which no login is renewed, and four fifths, by when each is.
+fn after(seconds: u64) -> Now {
+    Now { monotonic: START.monotonic + std::time::Duration::from_secs(seconds), ..START }
+}
+
+#[test]
+fn logs_in_before_it_asks_and_again_before_the_limit() {
+    let mut control = Control::open(password("hunter2"), SEED).unwrap();
+    let (first, _) = asked::<ApiVersionsRequest>(&mut control);
+    say(&mut control, &response_bytes(&first, &speaks(12))).unwrap();
+    assert_eq!(control.logins(), 0);
+    hears(&mut control, "hunter2", 0).unwrap();
+    assert_eq!(control.logins(), 1);
+    let (second, _) = asked::<MetadataRequest>(&mut control);
+    assert_eq!(control.poll_timeout(), None, "not while an answer is due");
+    assert!(say(&mut control, &response_bytes(&second, &cluster())).unwrap().is_some());
+    let due = control.poll_timeout().unwrap();
+    assert!(due > after(6).monotonic && due <= after(8).monotonic, "{due:?}");
+    control.handle_timeout(password("hunter2"), after(6)).unwrap();
+    nothing_asked(&mut control);
+    control.handle_timeout(password("hunter3"), after(8)).unwrap();
+    // What is asked meanwhile waits.
+    control.refresh().unwrap();
+    assert!(control.is_waiting());
+    hears(&mut control, "hunter3", 0).unwrap();
+    assert_eq!(control.logins(), 2);
+    asked::<MetadataRequest>(&mut control);
+    nothing_asked(&mut control);
+}
+
+#[test]
+fn a_broker_that_refuses_the_login_or_another_user_is_left() {
+    let mut control = Control::open(password("hunter2"), SEED).unwrap();
+    let (first, _) = asked::<ApiVersionsRequest>(&mut control);
+    say(&mut control, &response_bytes(&first, &speaks(12))).unwrap();
+    let error = hears(&mut control, "hunter2", 58).unwrap_err();
+    let words = "the broker refused the login of `weir` with PLAIN: error 58: no reason given";
+    assert_eq!(error.to_string(), words);
+    let mut control = Control::open(password("hunter2"), SEED).unwrap();
+    let (first, _) = asked::<ApiVersionsRequest>(&mut control);
+    say(&mut control, &response_bytes(&first, &speaks(12))).unwrap();
+    hears(&mut control, "hunter2", 0).unwrap();
+    let (second, _) = asked::<MetadataRequest>(&mut control);
+    say(&mut control, &response_bytes(&second, &cluster())).unwrap();
+    let other = Some(login(UpstreamMechanism::Plain, "else", "hunter2"));
+    let error = control.handle_timeout(other, after(8)).unwrap_err();
+    assert!(matches!(error, ControlError::Login(UpstreamLoginError::OtherUser)), "{error}");
 }

@@ -31,5 +31,6 @@ mod produce;
 mod stage;
 mod stages;
 mod unrecorded;
+mod upstream;
 mod witness;
 mod world;

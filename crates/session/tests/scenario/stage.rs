@@ -136,6 +136,8 @@ pub(crate) struct Stage {
     pub(crate) connects: bool,
     /// Whether the broker answers weir's own ApiVersions by itself.
     pub(crate) greets: bool,
+    /// Why the session closes, in its own words.
+    pub(crate) last_words: String,
     /// Whether intents may stay open at the end: the log failed when they were to be closed.
     pub(crate) leaves_intents: bool,
     cut: Cut,
@@ -174,6 +176,7 @@ impl Stage {
             now: START,
             connects: true,
             greets: true,
+            last_words: String::new(),
             leaves_intents: false,
             cut,
             jobs_run,
@@ -279,12 +282,18 @@ impl Stage {
             }
             Event::ResolveTopics { ids } => outcome.asked_for.push(format!("topics {ids:?}")),
             Event::FetchKeys { issuer, login } => outcome.asked_for.push(format!("keys of {issuer} for {login}")),
+            Event::BrokerLoggedIn { again, lifetime } => {
+                outcome.asked_for.push(format!("in, again {again}, for {lifetime:?}"));
+            }
             Event::LoggedIn { principal, .. } => outcome.asked_for.push(format!("login of {principal}")),
             Event::Refused { code, reason, resource, .. } => outcome.refused.push((code, reason, resource)),
             Event::RecordsRefused { topic, partition, rule, records, .. } => {
                 outcome.records_refused.push((topic, partition, rule, records));
             }
-            Event::Closing { reason } => outcome.closings.push(reason.code().to_owned()),
+            Event::Closing { reason } => {
+                outcome.closings.push(reason.code().to_owned());
+                self.last_words = reason.to_string();
+            }
             Event::Inspected { api, records, changed, rules, .. } => {
                 let rules = rules.into_iter().map(|hit| (hit.rule, hit.action, hit.count)).collect();
                 outcome.inspected.push((api, records, changed, rules));

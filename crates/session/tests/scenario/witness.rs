@@ -4,6 +4,7 @@
 //! - G1: no record of a `strict` topic goes to the broker before the receipt of its intent was handed over.
 //! - G2: no answer about records of a `strict` or `outcome` topic reaches the client before the receipt of its entry.
 //! - G3: no fetched record of such a topic reaches the client before the receipt of its entry; no login is confirmed before its own.
+//! - weir's own login to the broker comes before every request, and no request between the frames of one.
 //! - No broker's host is in the bytes for the client.
 
 use std::collections::VecDeque;
@@ -33,6 +34,8 @@ pub(crate) struct Witness {
     unsent: VecDeque<Asked>,
     intents: Vec<IntentRow>,
     entries: Vec<EntryBody>,
+    /// Whether weir has begun to log in to the broker and is not in; or has to before anything else.
+    logging_in: bool,
 }
 
 /// A request of the client.
@@ -51,7 +54,13 @@ type Place = (String, Uuid, i32);
 impl Witness {
     pub(crate) fn new(context: Arc<Context>) -> Self {
         let (unanswered, unsent) = (VecDeque::new(), VecDeque::new());
-        Self { context, unanswered, unsent, intents: Vec::new(), entries: Vec::new() }
+        let logging_in = context.upstream.is_some();
+        Self { context, unanswered, unsent, intents: Vec::new(), entries: Vec::new(), logging_in }
+    }
+
+    /// The broker lets weir in.
+    pub(crate) fn let_in(&mut self) {
+        self.logging_in = false;
     }
 
     /// The client sent a request.
@@ -75,6 +84,14 @@ impl Witness {
         let prefix = peek_request(frame).map_err(|error| error.to_string())?;
         if prefix.correlation_id == OWN && prefix.api_key == ApiKey::ApiVersions.code() {
             return Ok(());
+        }
+        let handshake = prefix.api_key == ApiKey::SaslHandshake.code();
+        if prefix.correlation_id == OWN && (handshake || prefix.api_key == ApiKey::SaslAuthenticate.code()) {
+            self.logging_in |= handshake;
+            return if self.logging_in { Ok(()) } else { Err("login: a token without a handshake".to_owned()) };
+        }
+        if self.logging_in {
+            return Err("login: a request before it, or between its frames".to_owned());
         }
         loop {
             let asked =

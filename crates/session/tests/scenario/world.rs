@@ -121,6 +121,7 @@ pub(crate) fn context() -> Context {
         policy: policy(),
         identity: identity(),
         view: Some(Arc::new(view())),
+        upstream: None,
         limits: Limits {
             frame_bytes_max_before_login: 64 * 1024,
             frame_bytes_max: 1024 * 1024,

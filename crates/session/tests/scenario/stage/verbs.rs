@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use kafka_protocol::messages::{
-    RequestHeader, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+    RequestHeader, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use kafka_protocol::protocol::{Decodable as _, Encodable, Request, StrBytes};
 use weir_audit::{Commit, EntryBody, IntentRow, Ticket};
@@ -176,6 +176,22 @@ impl Stage {
     pub(crate) fn say<T: Encodable>(&mut self, heard: &Heard, answer: &T) {
         let bytes = response_bytes(heard, answer);
         self.say_raw(&bytes);
+    }
+
+    /// The broker takes the mechanism that weir asks for.
+    #[track_caller]
+    pub(crate) fn takes(&mut self, mechanism: &str) {
+        let (heard, asked) = self.heard::<SaslHandshakeRequest>();
+        assert_eq!((heard.version, heard.client_id.as_str(), asked.mechanism.as_str()), (1, "weir/", mechanism));
+        self.heard_nothing();
+        self.say(&heard, &SaslHandshakeResponse::default());
+    }
+
+    /// The broker lets weir in, for so long; 0 is for as long as the connection.
+    pub(crate) fn let_in(&mut self, heard: &Heard, words: impl Into<Bytes>, lifetime_ms: i64) {
+        self.witness.let_in();
+        let answer = SaslAuthenticateResponse::default().with_auth_bytes(words.into());
+        self.say(heard, &answer.with_session_lifetime_ms(lifetime_ms));
     }
 
     pub(crate) fn say_raw(&mut self, bytes: &[u8]) {
