@@ -22,6 +22,7 @@ mod operations;
 mod policies;
 mod ports;
 mod retain;
+mod secret;
 mod seen;
 mod tls;
 mod unsupported;
@@ -44,9 +45,10 @@ pub use listeners::{Listener, ListenerAuth};
 pub use operations::{Admin, Log, LogFormat, LogLevel};
 pub use policies::read_policy;
 pub use retain::{RetainConfig, Then};
+pub use secret::Secret;
 pub use seen::Seen;
 pub use tls::{ServerTls, TlsVersion, UpstreamTls};
-pub use upstream::{NodeIds, Upstream};
+pub use upstream::{NodeIds, Upstream, UpstreamAuth};
 
 /// The whole configuration: every value is checked, every file that it names has been read.
 #[derive(Debug)]
@@ -188,7 +190,7 @@ impl Loader<'_> {
         let data_dir = self.data_dir(map.take("data_dir"), problems);
         let upstream = map
             .required("upstream", "add  upstream: { bootstrap: [\"kafka-1.internal:9092\"] }", problems)
-            .and_then(|node| upstream::read(node, self.base, problems));
+            .and_then(|node| upstream::read(*self, node, problems));
         let listeners = map
             .required("listeners", "add at least one: clients connect to it", problems)
             .and_then(|node| listeners::read(node, self.base, problems));

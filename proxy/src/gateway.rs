@@ -8,6 +8,7 @@
 //!                 ◄── world                 (the Context, swapped whole; fed by cluster and keys)
 //! ```
 
+mod broker_logins;
 mod budget;
 mod clock;
 mod cluster;

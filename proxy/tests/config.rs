@@ -1,6 +1,8 @@
 //! What `weir.yaml` becomes, and what each mistake in it is answered with.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+#[path = "config/auth.rs"]
+mod auth;
 #[path = "config/tls.rs"]
 mod tls;
 
@@ -96,7 +98,12 @@ fn load_text(folder: &TempDir, text: &str) -> (Option<Config>, Vec<String>) {
     let path = folder.path().join("weir.yaml");
     fs::write(&path, text).unwrap();
     let mut problems = Problems::default();
-    let variable = |name: &str| (name == "LINKS_2025").then(|| KEY.to_owned());
+    let variable = |name: &str| match name {
+        "LINKS_2025" => Some(KEY.to_owned()),
+        "KAFKA_PASSWORD" => Some("must-not-be-printed".to_owned()),
+        "KAFKA_PASSWORDS" => Some("must-not-be-printed\nmust-not-be-printed".to_owned()),
+        _ => None,
+    };
     let surroundings = Surroundings { variable: &variable, root: false };
     let config = load_and_compile(&path, &surroundings, &mut problems).map(|(config, _)| config);
     let prefix = format!("{}/", folder.path().display());

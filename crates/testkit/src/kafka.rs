@@ -94,6 +94,16 @@ impl KafkaOptions {
         self
     }
 
+    /// Adds a user that logs in with SCRAM, with both hashes.
+    #[must_use]
+    pub fn scram_user(mut self, name: &str, password: &str) -> Self {
+        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            self.format.push("--add-scram".to_owned());
+            self.format.push(format!("{mechanism}=[name={name},password={password}]"));
+        }
+        self
+    }
+
     /// Adds a line to the broker's properties.
     #[must_use]
     pub fn property(mut self, name: &str, value: &str) -> Self {

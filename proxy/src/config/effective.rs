@@ -81,6 +81,7 @@ const RELOADED: &[(&str, &str)] = &[
     ("limits", ""),
     ("listeners", "tls"),
     ("upstream.tls", ""),
+    ("upstream.auth", ""),
     ("audit.durability", ""),
     ("audit.digest", ""),
     ("audit.topics", ""),

@@ -1,14 +1,17 @@
 //! `upstream`: the real cluster.
 
+mod auth;
+
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::time::Duration;
 
 use weir_yaml::{MapReader, Node, Place, Problems, Value};
 
 use super::address::HostPort;
 use super::tls::{self, UpstreamTls};
-use super::{limits, unsupported};
+use super::{Loader, limits};
+
+pub use auth::UpstreamAuth;
 
 /// The real cluster and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Upstream {
     pub node_ids: NodeIds,
     /// TLS towards brokers; none is plain text.
     pub tls: Option<UpstreamTls>,
+    /// Who weir is to the brokers; none where they ask nobody.
+    pub auth: Option<UpstreamAuth>,
     /// How long connecting to a broker may take, TLS included.
     pub connect_timeout: Duration,
 }
@@ -77,7 +82,7 @@ pub(super) struct LocatedUpstream {
     pub(super) bootstrap_places: Vec<Place>,
 }
 
-pub(super) fn read(node: &Node, base: &Path, problems: &mut Problems) -> Option<LocatedUpstream> {
+pub(super) fn read(loader: Loader<'_>, node: &Node, problems: &mut Problems) -> Option<LocatedUpstream> {
     let mut map = MapReader::new(node, "upstream", problems)?;
     let bootstrap = map
         .required("bootstrap", "add  bootstrap: [\"kafka-1.internal:9092\"]", problems)
@@ -87,14 +92,22 @@ pub(super) fn read(node: &Node, base: &Path, problems: &mut Problems) -> Option<
         None => Some(NodeIds::default()),
     };
     let tls = match map.take("tls") {
-        Some(node) => tls::read_upstream(node, base, problems).map(Some),
+        Some(node) => tls::read_upstream(node, loader.base, problems).map(Some),
         None => Some(None),
     };
-    unsupported::key(&mut map, "auth", "upstream.auth", "this build does not log in to brokers", problems);
+    let auth_node = map.take("auth");
+    let auth = auth_node.map(|node| UpstreamAuth::read(loader, node, problems));
     let connect_timeout = limits::duration(map.take("connect_timeout"), "connect_timeout", CONNECT_TIMEOUT, problems);
     map.finish(problems);
     let (bootstrap, bootstrap_places) = bootstrap?;
-    let upstream = Upstream { bootstrap, node_ids: node_ids?, tls: tls?, connect_timeout: connect_timeout? };
+    if let (Some(node), Some(Some(auth))) = (auth_node, &auth) {
+        // TLS that cannot be read is an error of its own.
+        let tls = !matches!(tls, Some(None));
+        auth.warn(node, &bootstrap, tls, problems);
+    }
+    // INVARIANT: where it could not be read there is an error, so that nothing is used without it.
+    let auth = auth.flatten();
+    let upstream = Upstream { bootstrap, node_ids: node_ids?, tls: tls?, auth, connect_timeout: connect_timeout? };
     Some(LocatedUpstream { upstream, bootstrap_places })
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
-use weir_session::{ClusterView, Control, ControlError, Learned};
+use weir_session::{ClusterView, Control, ControlError, Learned, UpstreamLogin, UpstreamLoginError};
 
+use super::clock::Clock;
 use super::dial::{DialError, Dialer};
 use super::socket::{self, Read};
 use super::telemetry::{Metrics, Part};
@@ -19,6 +20,8 @@ use crate::config::Upstream;
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
 /// How long a failed control connection waits before the next attempt.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+/// How long weir waits after a refused login, unless the password is replaced before: no broker is to take it for somebody who guesses.
+const LOGIN_PAUSE: Duration = Duration::from_secs(5);
 /// How long an answer of the broker may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause between two questions that sessions ask.
@@ -32,6 +35,7 @@ const UNKNOWN_TOPICS_MAX: usize = 10_000;
 pub(crate) struct Cluster {
     pub(crate) upstream: Upstream,
     pub(crate) dialer: Dialer,
+    pub(crate) clock: Clock,
     pub(crate) world: World,
     pub(crate) questions: mpsc::Receiver<Vec<Uuid>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -45,16 +49,29 @@ enum ClusterError {
     Socket(std::io::Error),
     #[error("the broker closed the connection")]
     Closed,
+    /// Before it had answered any question but the first, which it answers everybody.
+    #[error("the broker closed the connection")]
+    ClosedUnasked,
     #[error("no answer within {ANSWER_TIMEOUT:?}")]
     Silent,
+    #[error("no random bytes from the system: {0}")]
+    Random(getrandom::Error),
     #[error("{0}")]
     Control(#[from] ControlError),
 }
 
 impl ClusterError {
+    fn is_refused_login(&self) -> bool {
+        matches!(self, Self::Control(ControlError::Login(_)))
+    }
+
     /// Where to look.
     fn hint(&self) -> &'static str {
         match self {
+            Self::Control(ControlError::Login(_)) => "is `upstream.auth` right, and is the user known to the brokers?",
+            Self::ClosedUnasked => {
+                "does this port of the broker want a login (`upstream.auth`) or TLS (`upstream.tls`)?"
+            }
             Self::Dial(DialError::Tls { .. } | DialError::Name { .. }) => {
                 "see what the broker shows:  openssl s_client -connect HOST:PORT -showcerts"
             }
@@ -62,6 +79,7 @@ impl ClusterError {
             | Self::Socket(_)
             | Self::Closed
             | Self::Silent
+            | Self::Random(_)
             | Self::Control(_) => "is the broker running and `upstream.bootstrap` right?",
         }
     }
@@ -73,39 +91,70 @@ impl Cluster {
         let mut view = ClusterView::default();
         let mut reported = HashMap::new();
         let mut generation = 0;
+        // As whom the login was refused, last.
+        let mut refused = None;
         loop {
             for at in 0..self.upstream.bootstrap.len() {
                 let Some(address) = self.upstream.bootstrap.get(at).cloned() else { continue };
-                let error = match self.follow(&address.host, address.port, &mut view).await {
+                let user = self.world.context().upstream.clone();
+                let error = match self.follow((&address.host, address.port), user.clone(), &mut view).await {
                     Ok(never) => match never {},
                     Err(error) => error,
                 };
                 self.metrics.upstream.up.set(0);
-                self.metrics.ready.block(Part::Cluster, "no broker answers");
+                if matches!(error, ClusterError::Control(ControlError::Login(UpstreamLoginError::OtherUser))) {
+                    // As the configuration says: it is followed with a connection of its own.
+                    continue;
+                }
+                refused = error.is_refused_login().then_some(user);
+                let why = if refused.is_some() { "the broker refuses weir's login" } else { "no broker answers" };
+                self.metrics.ready.block(Part::Cluster, why);
                 if view.generation > generation {
                     generation = view.generation;
                     reported.clear();
                 }
                 // The same trouble is reported once, not twice a second.
-                let (error, hint) = (error.to_string(), error.hint());
-                if reported.get(&at) != Some(&error) {
-                    tracing::warn!(event = "cluster.unreachable", broker = %address, error, hint);
-                    reported.insert(at, error);
+                let (hint, text) = (error.hint(), error.to_string());
+                if reported.get(&at) != Some(&text) {
+                    if refused.is_some() {
+                        tracing::error!(event = "cluster.login_refused", broker = %address, error = text, hint);
+                    } else {
+                        tracing::warn!(event = "cluster.unreachable", broker = %address, error = text, hint);
+                    }
+                    reported.insert(at, text);
                 }
             }
-            tokio::time::sleep(RECONNECT_PAUSE).await;
+            match refused.take() {
+                Some(user) => self.pause_until_replaced(user).await,
+                None => tokio::time::sleep(RECONNECT_PAUSE).await,
+            }
+        }
+    }
+
+    /// Waits after a refused login, until somebody else is to log in.
+    async fn pause_until_replaced(&self, user: Option<Arc<UpstreamLogin>>) {
+        let mut context = self.world.subscribe();
+        let replaced = context.wait_for(|context| match (&context.upstream, &user) {
+            (Some(now), Some(before)) => !Arc::ptr_eq(now, before),
+            (now, before) => now.is_some() != before.is_some(),
+        });
+        if tokio::time::timeout(LOGIN_PAUSE, replaced).await.is_ok() {
+            tracing::debug!(event = "cluster.login_replaced");
         }
     }
 
     /// Follows one broker until it fails.
     async fn follow(
         &mut self,
-        host: &str,
-        port: u16,
+        (host, port): (&str, u16),
+        user: Option<Arc<UpstreamLogin>>,
         view: &mut ClusterView,
     ) -> Result<std::convert::Infallible, ClusterError> {
         let mut socket = self.dialer.dial(host, port).await?;
-        let mut control = Control::open()?;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(ClusterError::Random)?;
+        let mut control = Control::open(user, seed)?;
+        let (mut logins, mut reached) = (0, false);
         let mut asked = HashSet::new();
         let mut refresh = tokio::time::interval(REFRESH_EVERY);
         refresh.tick().await;
@@ -116,16 +165,30 @@ impl Cluster {
             while let Some(cleared) = control.poll_to_broker() {
                 socket.queue(cleared);
                 socket.flush().await.map_err(ClusterError::Socket)?;
+                answer_due = Instant::now() + ANSWER_TIMEOUT;
             }
+            if control.logins() > logins {
+                self.metrics.upstream.logged_in(logins > 0, true);
+                logins = control.logins();
+            }
+            let renew_at = control.poll_timeout().map(|at| Instant::from_std(self.clock.instant(at)));
             tokio::select! {
                 readable = socket.readable() => {
                     readable.map_err(ClusterError::Socket)?;
-                    let read = socket.read(socket::READ_BYTES, |bytes| control.handle_broker_bytes(bytes));
+                    let now = self.clock.now();
+                    let read = socket.read(socket::READ_BYTES, |bytes| control.handle_broker_bytes(bytes, now));
                     match read.map_err(ClusterError::Socket)? {
-                        Read::Closed => return Err(ClusterError::Closed),
+                        Read::Closed if reached => return Err(ClusterError::Closed),
+                        Read::Closed => return Err(ClusterError::ClosedUnasked),
                         Read::Nothing => {}
                         Read::Taken(learned) => {
+                            let learned = learned.inspect_err(|error| {
+                                if matches!(error, ControlError::Login(_)) {
+                                    self.metrics.upstream.logged_in(logins > 0, false);
+                                }
+                            });
                             if let Some(learned) = learned? {
+                                reached = true;
                                 self.publish(learned, &mut asked, view);
                             }
                         }
@@ -137,11 +200,13 @@ impl Cluster {
                 () = tokio::time::sleep_until(question_due), if !questions.is_empty() && !control.is_waiting() => {
                     asked.extend(questions.drain().flatten());
                     control.refresh()?;
-                    (question_due, answer_due) = (Instant::now() + QUESTION_PAUSE, Instant::now() + ANSWER_TIMEOUT);
+                    question_due = Instant::now() + QUESTION_PAUSE;
+                }
+                () = tokio::time::sleep_until(renew_at.unwrap_or(answer_due)), if renew_at.is_some() => {
+                    control.handle_timeout(self.world.context().upstream.clone(), self.clock.now())?;
                 }
                 _ = refresh.tick(), if !control.is_waiting() => {
                     control.refresh()?;
-                    answer_due = Instant::now() + ANSWER_TIMEOUT;
                 }
                 () = tokio::time::sleep_until(answer_due), if control.is_waiting() => return Err(ClusterError::Silent),
             }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use weir_audit::{Commit, Ticket};
 use weir_session::{Context, Event, Session, Start};
 
+use super::broker_logins::{BrokerLoginPlace, BrokerLogins};
 use super::budget::{Budget, Share};
 use super::clock::Clock;
 use super::dial::Dialer;
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) keys: Keys,
     pub(crate) bootstrap: Vec<HostPort>,
     pub(crate) dialer: Dialer,
+    pub(crate) broker_logins: BrokerLogins,
 }
 
 struct Connection<'a> {
@@ -51,14 +53,19 @@ struct Connection<'a> {
     inbox: Inbox,
     messages: mpsc::UnboundedReceiver<Message>,
     share: Share<'a>,
-    connect: Option<tokio::task::JoinHandle<Result<Socket, String>>>,
+    connect: Option<tokio::task::JoinHandle<Result<Reached, String>>>,
     peer: SocketAddr,
     listener: String,
     /// Given back once the client is logged in.
     handshake: Option<Handshake>,
+    /// Given back once weir is logged in to the broker.
+    broker_login: Option<BrokerLoginPlace>,
     /// When the client took something, last.
     write_progress: Option<std::time::Instant>,
 }
+
+/// A connection to a broker, and the place among those that log in.
+type Reached = (Socket, Option<BrokerLoginPlace>);
 
 /// Serves one client until its session is drained.
 pub(crate) async fn serve(
@@ -86,6 +93,7 @@ pub(crate) async fn serve(
         peer,
         listener,
         handshake,
+        broker_login: None,
         write_progress: None,
     };
     while connection.turn(&mut context, &mut stopping).await {}
@@ -207,6 +215,9 @@ impl Connection<'_> {
         if self.handshake.is_some() && self.session.principal().is_some() {
             self.handshake = None;
         }
+        if self.broker_login.is_some() && self.session.is_broker_open() {
+            self.broker_login = None;
+        }
     }
 
     fn handle(&mut self, event: Event) {
@@ -221,6 +232,7 @@ impl Connection<'_> {
                 }
             }
             Event::LoggedIn { .. }
+            | Event::BrokerLoggedIn { .. }
             | Event::RecordsRefused { .. }
             | Event::Inspected { .. }
             | Event::RequestEnded { .. }
@@ -242,11 +254,17 @@ impl Connection<'_> {
             addresses.extend(self.shared.bootstrap.iter().map(|address| (address.host.clone(), address.port)));
         }
         let dialer = self.shared.dialer.clone();
+        let logins = context.upstream.is_some().then(|| self.shared.broker_logins.clone());
         self.connect = Some(tokio::spawn(async move {
             let mut failure = format!("the cluster has no broker {}", node.unwrap_or(-1));
             for (host, port) in addresses {
                 match dialer.dial(&host, port).await {
-                    Ok(socket) => return Ok(socket),
+                    Ok(socket) => {
+                        return match logins {
+                            Some(logins) => logins.enter().await.map(|place| (socket, Some(place))),
+                            None => Ok((socket, None)),
+                        };
+                    }
                     Err(error) => failure = error.to_string(),
                 }
             }
@@ -254,12 +272,13 @@ impl Connection<'_> {
         }));
     }
 
-    fn connected(&mut self, result: Result<Socket, String>) {
+    fn connected(&mut self, result: Result<Reached, String>) {
         self.connect = None;
         let now = self.shared.clock.now();
         match result {
-            Ok(socket) => {
+            Ok((socket, place)) => {
                 self.broker = Some(socket);
+                self.broker_login = place;
                 self.session.handle_broker_up(now);
             }
             Err(detail) => self.session.handle_broker_down(&detail, now),
@@ -397,7 +416,7 @@ async fn writable(socket: Option<&Socket>) -> std::io::Result<()> {
     }
 }
 
-async fn join(handle: Option<&mut tokio::task::JoinHandle<Result<Socket, String>>>) -> Result<Socket, String> {
+async fn join(handle: Option<&mut tokio::task::JoinHandle<Result<Reached, String>>>) -> Result<Reached, String> {
     match handle {
         Some(handle) => handle.await.unwrap_or_else(|error| Err(error.to_string())),
         None => std::future::pending().await,

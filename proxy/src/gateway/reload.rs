@@ -272,6 +272,7 @@ impl Reloader {
         self.tls.reload(&listeners, &upstream)?;
         self.shared.budget.set_max(config.limits.memory_max);
         self.gate.set_limits(&config.limits);
+        self.shared.broker_logins.set_max(config.limits.handshakes_max);
         let keys = &self.shared.keys;
         self.shared.world.update(|context| {
             let identity = Arc::new(keys.follow(&config.identity, identity));
@@ -300,7 +301,7 @@ impl Reloader {
         let old = &self.running;
         Config {
             data_dir: old.data_dir.clone(),
-            upstream: old.upstream.clone(),
+            upstream: Upstream { auth: fresh.upstream.auth.clone(), ..old.upstream.clone() },
             listeners: old.listeners.clone(),
             admin: old.admin.clone(),
             log: old.log,

@@ -21,6 +21,7 @@ use weir_session::Context;
 use self::banner::banner;
 pub(crate) use self::context::context;
 use self::drain::{Drained, drain};
+use super::broker_logins::BrokerLogins;
 use super::budget::Budget;
 use super::clock::Clock;
 use super::cluster::Cluster;
@@ -148,6 +149,7 @@ async fn run(
         keys,
         bootstrap: config.upstream.bootstrap.clone(),
         dialer: dialer.clone(),
+        broker_logins: BrokerLogins::new(config.limits.handshakes_max, config.upstream.connect_timeout),
     });
     metrics.clients.listening(&config.listeners);
     metrics.clients.limited(&config.limits);
@@ -156,8 +158,14 @@ async fn run(
         .await
         .map_err(|source| Unbound { address: config.admin.metrics, what: "`admin.metrics`".to_owned(), source })
         .map_err(bind_error)?;
-    let cluster =
-        Cluster { upstream: config.upstream.clone(), dialer, world, questions, metrics: Arc::clone(&metrics) };
+    let cluster = Cluster {
+        upstream: config.upstream.clone(),
+        dialer,
+        clock: shared.clock,
+        world,
+        questions,
+        metrics: Arc::clone(&metrics),
+    };
     tokio::spawn(cluster.run());
     tokio::spawn(Arc::clone(&tls).watch());
     let (stopping, stopped) = watch::channel(Stopping::No);

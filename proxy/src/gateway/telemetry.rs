@@ -125,6 +125,11 @@ impl Telemetry {
                 let lifetime_seconds = lifetime.map_or(0, |lifetime| lifetime.as_secs());
                 tracing::info!(event = "login.ok", listener, peer = %peer, principal, lifetime_seconds, suppressed);
             }
+            Event::BrokerLoggedIn { again, lifetime } => {
+                self.metrics.upstream.logged_in(*again, true);
+                let lifetime = lifetime.map_or(0, |lifetime| lifetime.as_secs());
+                tracing::debug!(event = "upstream.login_ok", listener, peer = %peer, again, lifetime_seconds = lifetime);
+            }
             Event::Refused { reason, entry, .. } if entry.kind == Kind::AuthFail => {
                 self.metrics.clients.logins.with_label_values(&[listener, "refused"]).inc();
                 self.metrics.clients.login_refusals.with_label_values(&[reason]).inc();
@@ -185,6 +190,9 @@ impl Telemetry {
 
     fn closing(&self, reason: &CloseReason, listener: &str, peer: SocketAddr, principal: &str) {
         self.metrics.clients.closes.with_label_values(&[reason.code()]).inc();
+        if let CloseReason::BrokerLogin { again, .. } = reason {
+            self.metrics.upstream.logged_in(*again, false);
+        }
         let code = reason.code();
         if is_ordinary(reason) {
             tracing::debug!(event = "connection.closed", listener, peer = %peer, principal, reason = code);

@@ -35,7 +35,11 @@ pub(crate) fn banner(config: &Config, context: &Context, opened: &Opened, thread
     }
     let bootstrap = config.upstream.bootstrap.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let tls = if config.upstream.tls.is_some() { "TLS" } else { "plaintext" };
-    line("upstream", format!("{bootstrap}   {tls}, no login"));
+    let login = match &config.upstream.auth {
+        Some(auth) => format!("{} as {}", auth.mechanism.name(), auth.username),
+        None => "no login".to_owned(),
+    };
+    line("upstream", format!("{bootstrap}   {tls}, {login}"));
     let digest = context.policy.digest().iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>();
     line(
         "policies",

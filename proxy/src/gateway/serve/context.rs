@@ -19,6 +19,7 @@ pub(crate) fn context(config: &Config, policy: PolicySet, digest_key: [u8; 32]) 
         policy: Arc::new(policy),
         identity: Arc::new(config.identity.build()?),
         view: None,
+        upstream: config.upstream.auth.as_ref().map(|auth| Arc::new(auth.login())),
         limits: weir_session::Limits {
             frame_bytes_max_before_login: limits.frame_bytes_max.before_login,
             frame_bytes_max: limits.frame_bytes_max.after,
