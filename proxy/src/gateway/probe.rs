@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use weir_session::{Control, ControlError, Learned};
+use weir_session::{Control, ControlError, Learned, UpstreamLogin};
 
+use super::clock::Clock;
 use super::dial::{DialError, Dialer};
 use super::keys;
 use super::socket::{self, Read, Socket};
@@ -32,7 +33,11 @@ pub(crate) enum ProbeError {
 }
 
 /// The way to the brokers.
-pub(crate) struct Probe(Dialer);
+pub(crate) struct Probe {
+    dialer: Dialer,
+    /// Who weir is to them.
+    login: Option<Arc<UpstreamLogin>>,
+}
 
 impl Probe {
     /// The way that a configuration describes.
@@ -42,7 +47,9 @@ impl Probe {
     /// When a certificate cannot be used.
     pub(crate) fn new(upstream: &Upstream) -> Result<Self, MaterialError> {
         let connector = upstream.tls.as_ref().map(TlsStore::connector).transpose()?;
-        Ok(Self(Dialer::new(upstream.connect_timeout, connector.map(|connector| Arc::new(Swap::new(connector))))))
+        let connector = connector.map(|connector| Arc::new(Swap::new(connector)));
+        let login = upstream.auth.as_ref().map(|auth| Arc::new(auth.login()));
+        Ok(Self { dialer: Dialer::new(upstream.connect_timeout, connector), login })
     }
 
     /// Connects and closes again.
@@ -51,19 +58,19 @@ impl Probe {
     ///
     /// When the broker cannot be reached.
     pub(crate) async fn reach(&self, broker: &HostPort) -> Result<(), ProbeError> {
-        self.0.dial(&broker.host, broker.port).await?;
+        self.dialer.dial(&broker.host, broker.port).await?;
         Ok(())
     }
 
-    /// What a broker says of the cluster.
+    /// Logs in where that is configured, and gives what a broker says of the cluster.
     ///
     /// # Errors
     ///
     /// When it cannot be reached, or does not answer as a broker does.
     pub(crate) async fn ask(&self, broker: &HostPort) -> Result<Learned, ProbeError> {
-        let socket = self.0.dial(&broker.host, broker.port).await?;
+        let socket = self.dialer.dial(&broker.host, broker.port).await?;
         let failed = |what| ProbeError::Broker { broker: broker.clone(), what };
-        match timeout(ANSWER_TIMEOUT, learn(socket)).await {
+        match timeout(ANSWER_TIMEOUT, learn(socket, self.login.clone())).await {
             Ok(learned) => learned.map_err(failed),
             Err(_) => Err(failed(format!(
                 "gave no answer within {ANSWER_TIMEOUT:?}; does it speak Kafka, and does it want TLS?"
@@ -72,17 +79,19 @@ impl Probe {
     }
 }
 
-async fn learn(mut socket: Socket) -> Result<Learned, String> {
+async fn learn(mut socket: Socket, login: Option<Arc<UpstreamLogin>>) -> Result<Learned, String> {
     let io = |error: std::io::Error| format!("failed: {error}");
     let control = |error: ControlError| format!("was asked in vain: {error}");
-    let mut machine = Control::open().map_err(control)?;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| format!("was not asked: no random bytes from the system: {error}"))?;
+    let (mut machine, clock) = (Control::open(login, seed).map_err(control)?, Clock::start());
     loop {
         while let Some(cleared) = machine.poll_to_broker() {
             socket.queue(cleared);
             socket.flush().await.map_err(io)?;
         }
         socket.readable().await.map_err(io)?;
-        match socket.read(socket::READ_BYTES, |bytes| machine.handle_broker_bytes(bytes)).map_err(io)? {
+        match socket.read(socket::READ_BYTES, |bytes| machine.handle_broker_bytes(bytes, clock.now())).map_err(io)? {
             Read::Closed => return Err("closed the connection; does it want TLS, or a login?".to_owned()),
             Read::Nothing => {}
             Read::Taken(learned) => {
