@@ -10,6 +10,7 @@
 
 mod address;
 mod audit;
+mod checkpoint;
 mod dev;
 mod effective;
 mod files;
@@ -37,6 +38,7 @@ pub(crate) use self::files::SecretFileError;
 pub(crate) use self::seen::Files;
 pub use address::HostPort;
 pub use audit::{AuditConfig, AuditTopic, Digest, Durability};
+pub use checkpoint::{Anchor, CheckpointConfig};
 pub use dev::{DevIssuer, dev_issuers};
 pub use effective::{Effective, is_reloaded};
 pub use identity::{IdentityConfig, KeyPlace, KeySource, may_fetch};
@@ -199,7 +201,7 @@ impl Loader<'_> {
             .required("policies", "add  policies: [\"policies/*.yaml\"]; what no policy allows is refused", problems)
             .and_then(|node| self.policies(node, problems));
         let keys = self.keys(map.take("keys"), problems);
-        let audit = audit::read(map.take("audit"), problems);
+        let audit = audit::read(self, map.take("audit"), problems);
         let limits = limits::read(map.take("limits"), problems);
         let admin = operations::read_admin(map.take("admin"), problems);
         let log = operations::read_log(map.take("log"), problems);

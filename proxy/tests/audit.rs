@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 
+#[path = "audit/checkpoints.rs"]
+mod checkpoints;
 #[path = "crash_harness/compare.rs"]
 mod compare;
 #[path = "audit/durability.rs"]

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use weir::config::{
-    Config, Digest, Durability, KeyPlace, ListenerAuth, LogFormat, LogLevel, RetainConfig, Surroundings, Then, load,
-    load_and_compile,
+    Anchor, Config, Digest, Durability, KeyPlace, ListenerAuth, LogFormat, LogLevel, RetainConfig, Surroundings, Then,
+    load, load_and_compile,
 };
 use weir_yaml::Problems;
 
@@ -203,6 +203,47 @@ fn four_lines_are_enough() {
     assert_eq!(config.audit.of_topic("orders"), (Durability::Strict, Digest::Batch));
     assert_eq!(config.limits, weir::config::Limits::default());
     assert_eq!(config.admin.metrics.to_string(), "127.0.0.1:9190");
+}
+
+#[test]
+fn checkpoints_are_read_and_their_key_is_never_in_the_file_itself() {
+    let with = |lines: &str| WHOLE.replacen("  hold_max: 5s\n", &format!("  hold_max: 5s\n{lines}"), 1);
+    let given = "  checkpoint: { every: 500ms, idle: 2m, key: { file: links.key } }\n  anchors: []\n";
+    let (config, problems) = load_text(&folder(), &with(given));
+    assert_eq!(problems, [""; 0]);
+    let audit = config.unwrap().audit;
+    assert_eq!((audit.checkpoint.every, audit.checkpoint.idle), (Duration::from_millis(500), Duration::from_secs(120)));
+    assert_eq!((audit.checkpoint.key.map(|key| key[31]), audit.anchors.len()), (Some(31), 0));
+    assert!(!format!("{:?}", audit.checkpoint).contains("31"));
+    let (config, _) = load_text(&folder(), &with(""));
+    let audit = config.unwrap().audit;
+    assert_eq!((audit.checkpoint.every, audit.checkpoint.idle), (Duration::from_secs(1), Duration::from_secs(60)));
+    assert_eq!((audit.checkpoint.key, audit.anchors), (None, vec![Anchor::Stdout]));
+    for (lines, expected) in [
+        ("  checkpoint: { every: 99ms }\n", "`audit.checkpoint.every` is out of range"),
+        ("  checkpoint: { every: 3601s }\n", "`audit.checkpoint.every` is out of range"),
+        ("  checkpoint: { idle: 999ms }\n", "`audit.checkpoint.idle` is out of range"),
+        ("  checkpoint: { idle: 86401s }\n", "`audit.checkpoint.idle` is out of range"),
+        ("  checkpoint: { keys: 1 }\n", "unknown key `keys`"),
+        (
+            "  checkpoint: { key: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8= }\n",
+            "`audit.checkpoint.key` is a literal",
+        ),
+        ("  checkpoint: { key: { file: weir.yaml } }\n", "weir.yaml"),
+        ("  checkpoint: { key: { env: ABSENT } }\n", "is not set"),
+        ("  checkpoint: { key: {} }\n", "a key needs `file` or `env`"),
+        ("  anchors: [stdout, stdout]\n", "`stdout` is listed twice"),
+        ("  anchors: [stderr]\n", "an entry of `audit.anchors` is unknown"),
+        ("  anchors: [{ kafka: { topic: a } }]\n", "`kafka` is not supported yet"),
+        ("  anchors: stdout\n", "audit.anchors"),
+    ] {
+        let (config, problems) = load_text(&folder(), &with(lines));
+        let [problem] = problems.as_slice() else { panic!("{lines}: {problems:?}") };
+        assert!(config.is_none() && problem.contains(expected) && !problem.contains("AAEC"), "{lines}: {problem}");
+    }
+    for edge in ["every: 100ms", "every: 1h", "idle: 1s", "idle: 1d"] {
+        assert!(load_text(&folder(), &with(&format!("  checkpoint: {{ {edge} }}\n"))).0.is_some(), "{edge}");
+    }
 }
 
 #[test]

@@ -52,7 +52,8 @@ fn main() {
     for batch in 0..256 {
         commit(&mut committer, (0..2048).map(|i| entry(body(batch * 2048 + i))));
     }
-    committer.sink_mut().sync_head().unwrap();
+    let mut signer = weir_audit_store::signer(&dir, committer.state().chain, None, None).unwrap();
+    committer.sink_mut().sync_checkpoint(&mut signer).unwrap();
     drop(committer);
     large(&dir);
     std::fs::remove_dir_all(&base).unwrap();

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use weir_audit::checkpoint::{CheckpointError, SignerError, TrustError};
 use weir_audit::{ChainId, HeadNoteError, IdError};
 
 /// Why a log cannot be opened, read or appended to.
@@ -44,25 +45,59 @@ pub enum StoreError {
         /// What does not fit.
         what: &'static str,
     },
-    /// The log is shorter than its head file says: entries were lost, or an older copy was put in its place.
+    /// The log is shorter than its last checkpoint says: entries were lost, or an older copy was put in its place.
     #[error(
-        "the audit log has {rows} entries and its head file vouches for {noted}: entries were lost or an older copy was restored; \
-         keep the directory as evidence and start with another data_dir"
+        "the audit log has {rows} entries and the checkpoint beside it vouches for {noted}: entries were lost or an older copy was \
+         restored; put the newer copy back, or record the loss and begin a new log with  weir audit accept-loss --reason …"
     )]
     Behind {
         /// Entries in the log.
         rows: u64,
-        /// Entries that the head file knows.
+        /// Entries that the checkpoint knows.
         noted: u64,
     },
-    /// The log holds other entries than its head file says.
+    /// The log holds other entries than its last checkpoint says.
     #[error(
-        "the audit log and its head file disagree on entry {seq}: the log was rewritten; keep the directory as evidence"
+        "the audit log and the checkpoint beside it disagree on entry {seq} or one before it: the log was rewritten; restore it from a \
+         copy, or keep it aside and begin a new log with  weir audit accept-loss --reason …"
     )]
     Forked {
-        /// The entry.
+        /// The last entry that the checkpoint covers.
         seq: u64,
     },
+    /// The checkpoint file is not what was written.
+    #[error("the checkpoint file `{}` is damaged: {source}; restore it from a copy or from collected lines", path.display())]
+    CheckpointFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: CheckpointError,
+    },
+    /// The list of keys beside the log is not what was written.
+    #[error("the list of keys `{}` is damaged: {source}", path.display())]
+    KeyList {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: TrustError,
+    },
+    /// The key that signs was replaced by another before.
+    #[error(
+        "the checkpoint key {id} was replaced by another one before, and signs nothing any more; give the newest, or a new one"
+    )]
+    KeyRetired {
+        /// Its id.
+        id: String,
+    },
+    /// The key does not sign.
+    #[error("cannot sign checkpoints of the audit log: {0}")]
+    Signer(#[from] SignerError),
+    /// A loss is being accepted.
+    #[error("`weir audit accept-loss` was interrupted; run it again")]
+    LossPending,
+    /// The log opens: there is no loss to accept.
+    #[error("nothing is lost: the audit log opens and extends its checkpoint")]
+    NothingLost,
     /// The head file is not what was written.
     #[error("the head file `{}` is damaged: {source}", path.display())]
     HeadFile {
@@ -135,6 +170,9 @@ impl StoreError {
             | Self::Behind { .. }
             | Self::Forked { .. }
             | Self::HeadFile { .. }
+            | Self::CheckpointFile { .. }
+            | Self::KeyList { .. }
+            | Self::Signer(_)
             | Self::OtherChain { .. } => true,
             Self::Database { source, .. } => source.kind() == rocksdb::ErrorKind::Corruption,
             Self::NotFound { .. }
@@ -142,6 +180,9 @@ impl StoreError {
             | Self::File { .. }
             | Self::KeyFile { .. }
             | Self::CheckpointKey { .. }
+            | Self::KeyRetired { .. }
+            | Self::LossPending
+            | Self::NothingLost
             | Self::KeyExposed { .. }
             | Self::Random { .. }
             | Self::OutOfPlace { .. }

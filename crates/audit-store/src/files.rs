@@ -5,14 +5,22 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use weir_audit::HeadNote;
+use weir_audit::{HeadNote, SignedCheckpoint};
 
 use crate::error::StoreError;
 
-/// The head file of a log. Cheap to clone, so that another thread than the committer's may write it.
+/// What older versions kept in the place of a checkpoint. It is read, and gone once there is a checkpoint.
 #[derive(Clone, Debug)]
-pub struct HeadFile {
+pub(crate) struct HeadFile {
     path: PathBuf,
+}
+
+/// The last checkpoint of a log, beside its database. Cheap to clone, so that another thread than the committer's may write it.
+#[derive(Clone, Debug)]
+pub struct CheckpointFile {
+    path: PathBuf,
+    /// What older versions kept in its place.
+    head: PathBuf,
 }
 
 /// Where things are in a data directory.
@@ -22,10 +30,13 @@ pub(crate) struct Layout {
     pub(crate) audit: PathBuf,
     pub(crate) database: PathBuf,
     pub(crate) head: HeadFile,
+    pub(crate) checkpoint: CheckpointFile,
+    pub(crate) vkeys: PathBuf,
     pub(crate) keys: PathBuf,
     pub(crate) chain_id: PathBuf,
     pub(crate) digest_key: PathBuf,
     pub(crate) checkpoint_key: PathBuf,
+    pub(crate) accept_loss: PathBuf,
 }
 
 impl Layout {
@@ -35,10 +46,13 @@ impl Layout {
             data_dir: data_dir.to_owned(),
             database: audit.join("db"),
             head: HeadFile { path: audit.join("head") },
+            checkpoint: CheckpointFile { path: audit.join("checkpoint"), head: audit.join("head") },
+            vkeys: audit.join("vkeys"),
             audit,
             chain_id: keys.join("chain-id"),
             digest_key: keys.join("digest-key"),
             checkpoint_key: keys.join("checkpoint-key"),
+            accept_loss: keys.join("accept-loss"),
             keys,
         }
     }
@@ -54,21 +68,34 @@ impl Layout {
 }
 
 impl HeadFile {
-    /// Writes a head atomically and durably. Write only what is durable in the log already, never an older head over a newer one.
+    /// Reads the head file; `None` = there is none.
+    pub(crate) fn read(&self) -> Result<Option<HeadNote>, StoreError> {
+        let Some(text) = read_small(&self.path)? else { return Ok(None) };
+        let parsed = text.parse().map_err(|source| StoreError::HeadFile { path: self.path.clone(), source })?;
+        Ok(Some(parsed))
+    }
+}
+
+impl CheckpointFile {
+    /// Writes a checkpoint atomically and durably. Write only what is durable in the log already, never an older one over a newer.
     ///
     /// # Errors
     /// When the file system says no; the file is the old one then.
-    pub fn write(&self, note: &HeadNote) -> Result<(), StoreError> {
-        write_whole(&self.path, note.to_string().as_bytes())
+    pub fn write(&self, checkpoint: &SignedCheckpoint) -> Result<(), StoreError> {
+        write_whole(&self.path, checkpoint.to_string().as_bytes())?;
+        match fs::remove_file(&self.head) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::file("remove", &self.head)(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
-    /// Reads the head file; `None` = there is none.
+    /// Reads the checkpoint; `None` = there is none. Its signature is not looked at.
     ///
     /// # Errors
     /// When it cannot be read, or is not what was written.
-    pub fn read(&self) -> Result<Option<HeadNote>, StoreError> {
+    pub fn read(&self) -> Result<Option<SignedCheckpoint>, StoreError> {
         let Some(text) = read_small(&self.path)? else { return Ok(None) };
-        let parsed = text.parse().map_err(|source| StoreError::HeadFile { path: self.path.clone(), source })?;
+        let parsed = text.parse().map_err(|source| StoreError::CheckpointFile { path: self.path.clone(), source })?;
         Ok(Some(parsed))
     }
 
@@ -91,8 +118,12 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         .map_err(StoreError::file("create", &fresh))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(StoreError::file("write", &fresh))?;
     fs::rename(&fresh, path).map_err(StoreError::file("replace", path))?;
-    let parent = path.parent().unwrap_or(Path::new("."));
-    File::open(parent).and_then(|directory| directory.sync_all()).map_err(StoreError::file("sync", parent))
+    sync_directory(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Makes durable which files a directory has.
+pub(crate) fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(StoreError::file("sync", path))
 }
 
 /// Reads a small text file; `None` = there is none. What is longer than such a file ever is, or no text, is cut or replaced: the parser
@@ -108,5 +139,5 @@ pub(crate) fn read_small(path: &Path) -> Result<Option<String>, StoreError> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Bytes read of a small file; a head file has less than 350.
-const SMALL_BYTES_MAX: u64 = 4096;
+/// Bytes read of a small file; a checkpoint has less than 300, a line of the list of keys 110.
+const SMALL_BYTES_MAX: u64 = 16 << 10;

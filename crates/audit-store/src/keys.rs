@@ -6,7 +6,8 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use weir_audit::{ChainId, Hash};
+use weir_audit::checkpoint::TrustedKeys;
+use weir_audit::{ChainId, CheckpointKey, Hash, SignedCheckpoint, Signer};
 
 use crate::error::StoreError;
 use crate::files::{Layout, read_small, write_whole};
@@ -74,6 +75,45 @@ pub fn checkpoint_seed(data_dir: &Path) -> Result<[u8; 32], StoreError> {
     Ok(seed)
 }
 
+/// The signer of an opened log, which goes on from its last checkpoint; with the key that is kept in its directory or the one that is
+/// `given`. The public part is listed in
+/// `DATA_DIR/audit/vkeys` before anything is signed.
+///
+/// # Errors
+/// When there is no usable key, when it was replaced by another before, or when the last checkpoint claims to be by it and is not.
+pub fn signer(
+    data_dir: &Path,
+    chain: ChainId,
+    last: Option<SignedCheckpoint>,
+    given: Option<[u8; 32]>,
+) -> Result<Signer, StoreError> {
+    let layout = Layout::new(data_dir);
+    let seed = match given {
+        Some(seed) => seed,
+        None => checkpoint_seed(data_dir)?,
+    };
+    let key = CheckpointKey::from_seed(chain, &seed).map_err(|error| StoreError::Signer(error.into()))?;
+    let vkey = key.verifier().to_string();
+    let listed = read_small(&layout.vkeys)?.unwrap_or_default();
+    match listed.lines().rev().position(|line| line.strip_prefix("log ") == Some(vkey.as_str())) {
+        Some(0) => {}
+        Some(_) => return Err(StoreError::KeyRetired { id: key.verifier().id().to_string() }),
+        None => write_whole(&layout.vkeys, format!("{listed}log {vkey}\n").as_bytes())?,
+    }
+    Ok(Signer::new(key, last)?)
+}
+
+/// The keys that signed this log's checkpoints, as `DATA_DIR/audit/vkeys` lists them; `None` = it was never started. Whoever can write
+/// there can list others.
+///
+/// # Errors
+/// When the file cannot be read, or is not such a list.
+pub fn listed_keys(data_dir: &Path) -> Result<Option<TrustedKeys>, StoreError> {
+    let path = Layout::new(data_dir).vkeys;
+    let Some(text) = read_small(&path)? else { return Ok(None) };
+    TrustedKeys::parse(&text).map(Some).map_err(|source| StoreError::KeyList { path, source })
+}
+
 fn read_key(path: &Path) -> Result<Option<[u8; 32]>, StoreError> {
     let Some(text) = read_secret(path)? else { return Ok(None) };
     let key: Result<Hash, _> = text.trim_end().parse();
@@ -90,7 +130,7 @@ fn read_secret(path: &Path) -> Result<Option<String>, StoreError> {
     Ok(Some(text))
 }
 
-fn random<const N: usize>() -> Result<[u8; N], StoreError> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|source| StoreError::Random { source })?;
     Ok(bytes)

@@ -5,9 +5,11 @@ use std::thread;
 use std::time::Duration;
 
 use rocksdb::{DB, DBRawIterator};
-use weir_audit::verify::{Expected, Report, Verdict, Verifier};
-use weir_audit::{ChainId, ChainState, HeadNote};
+use weir_audit::checkpoint::TrustedKeys;
+use weir_audit::verify::{Evidence, Expected, Report, Verdict, Verifier};
+use weir_audit::{ChainId, ChainState, HeadNote, SignedCheckpoint};
 
+use crate::checkpoints;
 use crate::cut::read_cut;
 use crate::database::{self, ENTRY, family};
 use crate::error::StoreError;
@@ -23,6 +25,18 @@ pub struct Reader {
     state: Result<Option<ChainState>, String>,
     note: Result<Option<HeadNote>, String>,
     cut: Result<Option<ChainState>, String>,
+    checkpoint: Result<Option<SignedCheckpoint>, String>,
+    keys: Result<Option<TrustedKeys>, String>,
+}
+
+/// What a log is held against beside what is kept with it.
+#[derive(Clone, Debug, Default)]
+pub struct Against {
+    /// The keys that may have signed its checkpoints; without, those that are listed beside it, which proves less: whoever can write
+    /// there can list others.
+    pub trust: Option<TrustedKeys>,
+    /// Checkpoints that were collected elsewhere; `None` = none were asked for.
+    pub anchors: Option<Vec<SignedCheckpoint>>,
 }
 
 /// The entries of a log, in order; see [`Reader::entries`].
@@ -44,10 +58,11 @@ impl Reader {
         }
         let mut attempt = 0;
         loop {
-            // The head file first: the rows read after it are at least as new.
+            // The files first: the rows read after them are at least as new.
             let note = layout.head.read();
+            let checkpoint = layout.checkpoint.read();
             match database::open_read_only(&layout.database) {
-                Ok(db) => return Self::new(db, &layout, note),
+                Ok(db) => return Self::new(db, &layout, note, checkpoint),
                 Err(error) if attempt < OPEN_RETRIES_MAX && vanished(&error) => attempt += 1,
                 Err(error) => return Err(error),
             }
@@ -55,7 +70,12 @@ impl Reader {
         }
     }
 
-    fn new(db: DB, layout: &Layout, note: Result<Option<HeadNote>, StoreError>) -> Result<Self, StoreError> {
+    fn new(
+        db: DB,
+        layout: &Layout,
+        note: Result<Option<HeadNote>, StoreError>,
+        checkpoint: Result<Option<SignedCheckpoint>, StoreError>,
+    ) -> Result<Self, StoreError> {
         let damage = |error: StoreError| if error.is_damage() { Ok(error.to_string()) } else { Err(error) };
         let state = match read_state(&db) {
             Ok(state) => Ok(state),
@@ -69,9 +89,17 @@ impl Reader {
             Ok(cut) => Ok(cut),
             Err(error) => Err(damage(error)?),
         };
+        let checkpoint = match checkpoint {
+            Ok(checkpoint) => Ok(checkpoint),
+            Err(error) => Err(damage(error)?),
+        };
+        let keys = match keys::listed_keys(&layout.data_dir) {
+            Ok(keys) => Ok(keys),
+            Err(error) => Err(damage(error)?),
+        };
         // Only to check entries against; who may not read the keys goes without.
         let chain = keys::read_chain(layout).ok().flatten();
-        Ok(Self { db, chain, state, note, cut })
+        Ok(Self { db, chain, state, note, checkpoint, keys, cut })
     }
 
     /// The chain: of the key file, else of the head row, else of the head file.
@@ -79,7 +107,27 @@ impl Reader {
     pub fn chain(&self) -> Option<ChainId> {
         let state = || self.state.as_ref().ok().and_then(Option::as_ref).map(|state| state.chain);
         let note = || self.note.as_ref().ok().and_then(Option::as_ref).map(|note| note.chain);
-        self.chain.or_else(state).or_else(note)
+        let checkpoint = || self.checkpoint().map(|signed| signed.checkpoint().chain);
+        self.chain.or_else(state).or_else(checkpoint).or_else(note)
+    }
+
+    /// The checkpoint beside the database; `None` when there is none or it is damaged. Its signature is not looked at.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<&SignedCheckpoint> {
+        self.checkpoint.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    /// How many entries the checkpoint beside the database covers, or the head file of an older version.
+    #[must_use]
+    pub fn vouched(&self) -> Option<u64> {
+        let note = || self.note.as_ref().ok().and_then(Option::as_ref).map(|note| note.size);
+        self.checkpoint().map(|signed| signed.checkpoint().size).or_else(note)
+    }
+
+    /// The keys that are listed beside the log.
+    #[must_use]
+    pub fn listed_keys(&self) -> Option<&TrustedKeys> {
+        self.keys.as_ref().ok().and_then(Option::as_ref)
     }
 
     /// The head row; `None` when there is none or it is damaged.
@@ -100,12 +148,6 @@ impl Reader {
         self.cut().map_or(0, |cut| cut.head.size())
     }
 
-    /// The head file; `None` when there is none or it is damaged.
-    #[must_use]
-    pub fn head_note(&self) -> Option<&HeadNote> {
-        self.note.as_ref().ok().and_then(Option::as_ref)
-    }
-
     /// The entries from a sequence number on, as they are stored.
     ///
     /// # Errors
@@ -124,19 +166,20 @@ impl Reader {
         self.db.get_cf(family(&self.db, ENTRY)?, seq.to_be_bytes()).map_err(StoreError::database("read"))
     }
 
-    /// Checks every entry of this snapshot against each other, the head row and the head file.
+    /// Checks every entry of this snapshot against each other, the head row, and the checkpoints.
     ///
     /// # Errors
     /// When the log could not be read for a reason that says nothing about its content.
-    pub fn verify(&self) -> Result<Report, StoreError> {
+    pub fn verify(&self, against: &Against) -> Result<Report, StoreError> {
         let unknown = ChainId([0; 16]);
         let expected = Expected {
             chain: self.chain().unwrap_or(unknown),
             head: self.head().cloned(),
-            note: self.head_note().cloned(),
+            note: self.note.as_ref().ok().and_then(Clone::clone),
             cut: self.cut().cloned(),
         };
-        let mut verifier = Verifier::new(expected);
+        let evidence = self.evidence(expected.chain, against)?;
+        let mut verifier = Verifier::with_evidence(expected, evidence);
         for row in self.entries(0)? {
             match row {
                 Ok((Some(seq), bytes)) => verifier.row(seq, &bytes),
@@ -150,6 +193,39 @@ impl Reader {
         }
         Ok(verifier.finish(|seq| self.entry(seq).ok().flatten()))
     }
+
+    /// The checkpoints: of the file, of the database, and those that were collected.
+    fn evidence(&self, chain: ChainId, against: &Against) -> Result<Evidence, StoreError> {
+        let keys = against.trust.as_ref().or(self.listed_keys());
+        let mut evidence = Evidence::new(chain, keys, against.trust.is_some());
+        match &self.checkpoint {
+            Ok(Some(checkpoint)) => evidence.kept(checkpoint),
+            Ok(None) => {}
+            Err(damage) => evidence.damaged(damage.clone()),
+        }
+        if let Err(damage) = &self.keys {
+            evidence.damaged(damage.clone());
+        }
+        for row in checkpoints::all(&self.db)? {
+            match row {
+                Ok(kept) => evidence.kept(kept.signed()),
+                Err(size) => evidence.damaged(format!("the row of the checkpoint of {size} entries is none")),
+            }
+        }
+        if let Some(anchors) = &against.anchors {
+            evidence.expect_anchors();
+            anchors.iter().for_each(|anchor| evidence.anchor(anchor));
+        }
+        Ok(evidence)
+    }
+}
+
+/// Checks the log of a data directory against what is kept with it.
+///
+/// # Errors
+/// As [`Reader::open_read_only`] and [`Reader::verify`].
+pub fn verify(data_dir: &Path) -> Result<Report, StoreError> {
+    verify_against(data_dir, &Against::default())
 }
 
 /// Checks the log of a data directory. What is found is looked for again in a second snapshot: one that was taken while the gateway
@@ -157,13 +233,13 @@ impl Reader {
 ///
 /// # Errors
 /// As [`Reader::open_read_only`] and [`Reader::verify`].
-pub fn verify(data_dir: &Path) -> Result<Report, StoreError> {
-    let report = Reader::open_read_only(data_dir)?.verify()?;
+pub fn verify_against(data_dir: &Path, against: &Against) -> Result<Report, StoreError> {
+    let report = Reader::open_read_only(data_dir)?.verify(against)?;
     if report.verdict() != Verdict::Tampered {
         return Ok(report);
     }
     thread::sleep(OPEN_RETRY_EVERY);
-    Reader::open_read_only(data_dir)?.verify()
+    Reader::open_read_only(data_dir)?.verify(against)
 }
 
 impl Iterator for Entries<'_> {

@@ -4,12 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rocksdb::{DB, Direction, IteratorMode, WriteBatch, WriteOptions};
-use weir_audit::{ChainState, Entry, EntrySink, HeadNote, IntentId, IntentRow, Prune, SealedEntry, SinkBatch, chain};
+use weir_audit::tree::Frontier;
+use weir_audit::{
+    ChainState, Checkpoint, Entry, EntrySink, HeadNote, IntentId, IntentRow, KeptCheckpoint, Prune, SealedEntry,
+    SignedCheckpoint, Signer, SinkBatch, chain,
+};
 
+use crate::checkpoints;
 use crate::cut::{check_cut, read_cut};
 use crate::database::{self, CUT_BY_KEY, CUT_KEY, ENTRY, HEAD_KEY, INDEX, INTENT_PREFIX, STATE, family};
 use crate::error::StoreError;
-use crate::files::{HeadFile, Layout};
+use crate::files::{CheckpointFile, Layout};
 use crate::index::Seen;
 use crate::keys::{self, Keys};
 use crate::prune::{Plan, Pruner};
@@ -25,7 +30,6 @@ pub struct Store {
     first: u64,
     staged: Option<Plan>,
     failed: bool,
-    noted: Option<HeadNote>,
 }
 
 /// What was found when a store was opened.
@@ -37,8 +41,9 @@ pub struct Opened {
     pub in_doubt: Vec<IntentRow>,
     /// The chain id and the digest key.
     pub keys: Keys,
-    /// The head file as it was; `None` on the first start, and when somebody removed it.
-    pub noted: Option<HeadNote>,
+    /// The last checkpoint, with its tree; `None` before the first one. When the file beside the database was removed it is the newest
+    /// in the database.
+    pub checkpoint: Option<KeptCheckpoint>,
 }
 
 impl Store {
@@ -49,8 +54,17 @@ impl Store {
     /// the log that it was: then nothing must be served from it.
     pub fn open(data_dir: &Path) -> Result<(Self, Opened), StoreError> {
         let layout = Layout::new(data_dir);
+        if layout.accept_loss.exists() {
+            return Err(StoreError::LossPending);
+        }
+        Self::open_anyway(&layout)
+    }
+
+    /// Opens the log also while a loss is being accepted.
+    pub(crate) fn open_anyway(layout: &Layout) -> Result<(Self, Opened), StoreError> {
+        let layout = layout.clone();
         layout.make()?;
-        let noted = layout.head.read()?;
+        let (noted, last) = (layout.head.read()?, layout.checkpoint.read()?);
         let had_chain = keys::read_chain(&layout)?;
         let db = database::open(&layout.database)?;
         let stored = read_state(&db)?;
@@ -69,49 +83,43 @@ impl Store {
         if let Some(noted) = &noted {
             check_note(&db, &chain, cut.as_ref(), noted)?;
         }
+        let begin = cut.map_or_else(Frontier::new, |cut| cut.head.frontier);
+        let last = match last {
+            Some(last) => Some(last),
+            None => checkpoints::newest(&db, u64::MAX)?.map(|kept| kept.signed().clone()),
+        };
+        let checkpoint = last.map(|last| checkpoints::check_extends(&db, &chain, begin.clone(), &last)).transpose()?;
         let in_doubt = read_intents(&db)?;
-        let mut store = Self {
+        let store = Self {
             db: Arc::new(db),
             layout,
             state: chain.clone(),
             seen: Seen::default(),
-            first: cut.map_or(0, |cut| cut.head.size()),
+            first: begin.size(),
             staged: None,
             failed: false,
-            noted: noted.clone(),
         };
-        // From the first moment on there is a head file: that it is missing later means something.
-        store.sync_head()?;
-        Ok((store, Opened { chain, in_doubt, keys, noted }))
+        Ok((store, Opened { chain, in_doubt, keys, checkpoint }))
     }
 
-    /// Writes the head file if the log has grown; to be called each second and at shutdown. Entries since the last call can be cut off
-    /// without `verify` seeing it.
+    /// Signs the log as it stands and writes the checkpoint beside the database. The gateway does this on a thread of its own, see
+    /// [`Store::checkpoint_file`].
     ///
     /// # Errors
-    /// When the file system says no; the old head file is still there then.
-    pub fn sync_head(&mut self) -> Result<(), StoreError> {
+    /// When the signer refuses, or the file system says no; the old file is still there then.
+    pub fn sync_checkpoint(&mut self, signer: &mut Signer) -> Result<SignedCheckpoint, StoreError> {
         if self.failed {
             return Err(StoreError::Failed);
         }
-        let note = self.head_note();
-        if self.noted.as_ref() != Some(&note) {
-            self.layout.head.write(&note)?;
-            self.noted = Some(note);
-        }
-        Ok(())
+        let signed = signer.sign(&Checkpoint::of(&self.state))?;
+        self.layout.checkpoint.write(&signed)?;
+        Ok(signed)
     }
 
-    /// What [`Store::sync_head`] would write, for a thread of its own with [`Store::head_file`].
+    /// The file with the last checkpoint.
     #[must_use]
-    pub fn head_note(&self) -> HeadNote {
-        self.state.head.note(self.state.chain)
-    }
-
-    /// The head file.
-    #[must_use]
-    pub fn head_file(&self) -> HeadFile {
-        self.layout.head.clone()
+    pub fn checkpoint_file(&self) -> CheckpointFile {
+        self.layout.checkpoint.clone()
     }
 
     /// The first entry that is left: 0 while nothing was pruned.
@@ -173,6 +181,9 @@ impl EntrySink for Store {
         }
         if !batch.entries.is_empty() {
             write.put_cf(state, HEAD_KEY, batch.head.encode(&batch.chain));
+        }
+        if let Some(kept) = &batch.checkpoint {
+            checkpoints::put(&self.db, &mut write, kept)?;
         }
         batch.intents_put.iter().for_each(|(id, bytes)| write.put_cf(state, intent_key(id), bytes));
         batch.intents_removed.iter().for_each(|id| write.delete_cf(state, intent_key(id)));

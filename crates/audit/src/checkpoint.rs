@@ -11,6 +11,7 @@
 //! ```
 
 mod anchors;
+mod kept;
 mod key;
 mod note;
 mod signer;
@@ -27,6 +28,7 @@ use crate::hash::Hash;
 use crate::ids::ChainId;
 
 pub use anchors::{AnchorReader, COLLECTED_LINE_BYTES_MAX};
+pub use kept::KeptCheckpoint;
 pub use key::{CheckpointKey, KeyError, KeyId, VerifierKey, prune_signed_by};
 pub use note::{NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX, NoteError};
 pub use signer::{Signer, SignerError};

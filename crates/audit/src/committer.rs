@@ -1,6 +1,7 @@
 //! Group commit: what callers queued becomes one durable batch, and only then receipts.
 
 use crate::chain::{ChainState, Head, leaf_hash};
+use crate::checkpoint::KeptCheckpoint;
 use crate::entry::{Entry, EntryBody, IntentRow, split};
 use crate::ids::{IntentId, Ticket};
 use crate::{ChainId, Hash};
@@ -60,6 +61,8 @@ pub struct SinkBatch {
     pub intents_put: Vec<(IntentId, Vec<u8>)>,
     /// Intent rows to remove; after those to write.
     pub intents_removed: Vec<IntentId>,
+    /// A checkpoint of entries that are durable already, to be kept with them.
+    pub checkpoint: Option<KeptCheckpoint>,
 }
 
 /// An entry with the bytes that are its evidence.
@@ -106,6 +109,7 @@ pub struct Committed {
 pub struct Committer<S: EntrySink> {
     sink: S,
     state: ChainState,
+    checkpoint: Option<Box<KeptCheckpoint>>,
     poison: Option<Poison<S::Error>>,
 }
 
@@ -122,7 +126,7 @@ impl<S: EntrySink> Committer<S> {
     /// Takes a sink that was just opened, and where its log stands.
     #[must_use]
     pub fn open(sink: S, state: ChainState) -> Self {
-        Self { sink, state, poison: None }
+        Self { sink, state, checkpoint: None, poison: None }
     }
 
     /// Where the log stands: what is durable, or was when the sink last said so.
@@ -134,6 +138,12 @@ impl<S: EntrySink> Committer<S> {
     /// The sink, for what is not appending (its head file, a test's controls).
     pub fn sink_mut(&mut self) -> &mut S {
         &mut self.sink
+    }
+
+    /// Has a checkpoint written with the next batch. It says nothing that is not durable already, so it needs no sync of its own; of
+    /// two before one batch the later is kept.
+    pub fn keep(&mut self, checkpoint: KeptCheckpoint) {
+        self.checkpoint = Some(Box::new(checkpoint));
     }
 
     /// Gives the sink back, for reopening.
@@ -189,11 +199,12 @@ impl<S: EntrySink> Committer<S> {
     }
 
     fn append(&mut self, draft: Draft, committed: &mut Committed) {
-        let Draft { batch, tickets, .. } = draft;
+        let Draft { mut batch, tickets, .. } = draft;
         if tickets.is_empty() {
             return;
         }
         if self.poison.is_none() {
+            batch.checkpoint = self.checkpoint.take().map(|kept| *kept);
             self.poison = match batch.check(&self.state) {
                 Err(fault) => Some(Poison::Batch(fault)),
                 Ok(()) => self.sink.append_durably(&batch).err().map(Poison::Sink),
@@ -253,6 +264,7 @@ impl Draft {
             head: state.head.clone(),
             intents_put: Vec::new(),
             intents_removed: Vec::new(),
+            checkpoint: None,
         };
         Self { batch, tickets: Vec::new(), bytes: 0 }
     }

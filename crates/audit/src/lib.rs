@@ -37,7 +37,7 @@ mod prune;
 mod view;
 
 pub use chain::{ChainState, Head, HeadNote, HeadNoteError};
-pub use checkpoint::{Checkpoint, CheckpointKey, SignedCheckpoint, Signer, VerifierKey};
+pub use checkpoint::{Checkpoint, CheckpointKey, KeptCheckpoint, SignedCheckpoint, Signer, VerifierKey};
 pub use committer::{
     BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BatchFault, Commit, Committed, Committer, EntrySink, Receipt, SealedEntry,
     SinkBatch,

@@ -1,5 +1,5 @@
-//! Checks a stored log: rows of (sequence number, bytes) in the order of storage, against the head that was stored with them and the head
-//! file beside them.
+//! Checks a stored log: rows of (sequence number, bytes) in the order of storage, against the head that was stored with them, the head
+//! file that older versions kept beside them, and signed checkpoints.
 //!
 //! It goes on after the first finding and lists what is intact on both sides. Which row an altered one is follows from the links: each
 //! entry holds the hash of the one before it.
@@ -9,6 +9,7 @@
 //! two in a row,     4 ─✗─ 5 ─✗─ 6     entry 5 was altered where it holds the hash of 4
 //! ```
 
+mod evidence;
 mod report;
 
 use std::borrow::Cow;
@@ -21,7 +22,8 @@ use crate::ids::ChainId;
 use crate::prune::Prune;
 use crate::tree::Frontier;
 
-pub use report::{Class, Finding, Report, Verdict};
+pub use evidence::Evidence;
+pub use report::{Class, Coverage, Finding, Report, Verdict};
 
 /// What the rows are compared with.
 #[derive(Clone, Debug)]
@@ -57,6 +59,7 @@ pub struct Verifier {
     stopped: Option<String>,
     /// The last entry that pruned.
     pruned: Option<(u64, Box<Prune>)>,
+    evidence: Evidence,
 }
 
 /// What is known of the row before.
@@ -90,9 +93,15 @@ pub fn verify<'a>(expected: Expected, rows: impl IntoIterator<Item = (u64, &'a [
 }
 
 impl Verifier {
-    /// A verifier before the first row.
+    /// A verifier before the first row, without signed checkpoints.
     #[must_use]
     pub fn new(expected: Expected) -> Self {
+        Self::with_evidence(expected, Evidence::default())
+    }
+
+    /// A verifier before the first row.
+    #[must_use]
+    pub fn with_evidence(expected: Expected, evidence: Evidence) -> Self {
         let begin = expected.cut.clone().unwrap_or_else(|| ChainState::new(expected.chain)).head;
         let before = Before::Row { leaf: begin.last, blamed: false };
         let mut verifier = Self {
@@ -109,7 +118,9 @@ impl Verifier {
             left_out: 0,
             stopped: None,
             pruned: None,
+            evidence,
         };
+        verifier.evidence.begins_at(verifier.next);
         verifier.capture_note();
         verifier
     }
@@ -161,10 +172,29 @@ impl Verifier {
         self.check_cut();
         self.check_root();
         self.check_note();
-        let newer = self.expected.note.as_ref().and_then(|note| self.next.checked_sub(note.size));
-        let note = self.expected.note.is_some();
-        let places = (self.first(), self.next);
-        Report::new(self.rows, places, self.findings, self.left_out, newer, note, self.frontier.root())
+        self.check_evidence();
+        let noted = self.expected.note.as_ref().filter(|_| !self.evidence.is_trusted()).map(|note| note.size);
+        let noted = noted.map(|size| Coverage { size, newer: self.next.saturating_sub(size), since: None });
+        let signed = self.evidence.kept_coverage(self.next);
+        let kept = signed.or(noted);
+        let anchored = self.evidence.anchored_coverage(self.next);
+        let wanted = self.evidence.anchors().is_some();
+        let covered = if wanted { anchored.is_some() } else { kept.is_some() };
+        Report::new(Report {
+            rows: self.rows,
+            first: self.first(),
+            size: self.next,
+            findings: self.findings,
+            left_out: self.left_out,
+            good: Vec::new(),
+            newer: kept.map(|kept| kept.newer),
+            kept,
+            anchored,
+            anchors: self.evidence.anchors(),
+            covered,
+            signed: signed.is_some() || anchored.is_some(),
+            root: self.frontier.root(),
+        })
     }
 
     /// Judges a row at its place in the order; whether something was found in it.
@@ -187,6 +217,7 @@ impl Verifier {
             }
             return true;
         }
+        self.evidence.entry(seq, &entry);
         if let Some(prune) = entry.body.prune {
             self.prune(seq, prune);
         }
@@ -275,12 +306,22 @@ impl Verifier {
     fn check_sizes(&mut self) {
         let size = self.expected.head.as_ref().map(|state| state.head.size());
         let noted = self.expected.note.as_ref().map_or(0, |note| note.size);
-        let last = size.unwrap_or(0).max(noted).saturating_sub(1);
+        let (kept, collected) = self.evidence.claimed();
+        let known = size.unwrap_or(0).max(noted).max(kept);
+        let last = known.max(collected).saturating_sub(1);
         if let Some(detail) = self.stopped.take() {
             self.find(Class::Unreadable, self.next, last.max(self.next), Cow::Owned(detail));
-        } else if last >= self.next && size.unwrap_or(0).max(noted) > 0 {
-            let by = if size.is_some_and(|size| size > self.next) { "the stored head" } else { "the head file" };
-            self.find(Class::Truncated, self.next, last, Cow::Owned(format!("{by} knows of these entries")));
+        } else if known > self.next {
+            let by = match size {
+                Some(size) if size > self.next => "the stored head knows of these entries",
+                Some(_) | None if kept > self.next => "a checkpoint knows of these entries",
+                Some(_) | None => "the head file knows of these entries",
+            };
+            self.find(Class::Truncated, self.next, last, by.into());
+        } else if collected > self.next {
+            let detail =
+                "collected checkpoints know of these entries and nothing here does: an older copy was put in place";
+            self.find(Class::Rollback, self.next, last, detail.into());
         }
         match size {
             Some(size) if size < self.next => {
@@ -356,8 +397,26 @@ impl Verifier {
         }
     }
 
+    fn check_evidence(&mut self) {
+        let forks: Vec<_> = self.evidence.forks().collect();
+        for (first, last, detail) in forks {
+            let explained = |finding: &Finding| finding.first <= last && finding.class.is_of_entries();
+            if !self.findings.iter().any(explained) {
+                self.find(Class::Fork, first.max(self.first()), last, detail.into());
+            }
+        }
+        let (findings, left_out) = self.evidence.take_findings(self.next);
+        for Finding { class, first, last, detail } in findings {
+            self.find(class, first, last, detail);
+        }
+        self.left_out += left_out;
+    }
+
     fn capture_note(&mut self) {
         let Before::Row { leaf, .. } = self.before else { return };
+        if self.missing.is_empty() {
+            self.evidence.reached(self.next, &self.frontier);
+        }
         if self.expected.note.as_ref().is_some_and(|note| note.size == self.next) && self.missing.is_empty() {
             self.at_note = Some((self.frontier.root(), leaf));
         }

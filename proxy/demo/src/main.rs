@@ -161,8 +161,8 @@ fn the_log(stage: &Stage, screen: &mut Screen) -> Result<(), DemoError> {
     let queried = stage.verb(&["audit", "query", "--topic", TOPIC])?;
     screen.step(&format!("weir audit query --topic {TOPIC}"), "", &Note::None)?;
     screen.output(&queried.stdout)?;
-    // The head file follows each second.
-    let verified = stage.verb_until(&["audit", "verify"], |answer| !answer.contains("not in the head file"))?;
+    // A checkpoint follows each second.
+    let verified = stage.verb_until(&["audit", "verify"], |answer| !answer.contains("in no checkpoint yet"))?;
     screen.step("weir audit verify", "", &exit_code(&verified))?;
     screen.output(&verified.stdout)?;
     for (label, tampering) in [("one bit flipped", Tampering::FlipBit), ("a copy cut short", Tampering::CutShort)] {

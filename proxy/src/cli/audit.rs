@@ -1,5 +1,8 @@
 //! `weir audit`: asks the log and checks it, while the gateway runs or not.
 
+mod accept_loss;
+mod collected;
+mod key;
 mod place;
 mod query;
 mod table;
@@ -9,6 +12,8 @@ mod verify;
 use std::io::Write;
 use std::process::ExitCode;
 
+pub use accept_loss::AcceptLossArgs;
+pub use key::KeyArgs;
 pub use place::LogArgs;
 pub use query::{QueryArgs, QueryOutput};
 pub use time::When;
@@ -29,13 +34,19 @@ pub enum AuditCommand {
     Query(QueryArgs),
     /// Check that nothing in the log was changed, removed, moved or cut off
     Verify(VerifyArgs),
+    /// Print the keys that sign the log's checkpoints, for a trust file
+    Key(KeyArgs),
+    /// Begin a new log in the place of one that is not what it was, and record that
+    AcceptLoss(AcceptLossArgs),
 }
 
 /// Does what is asked: results go to `out`, everything about them to `err`.
 pub fn run(args: &AuditArgs, out: &mut impl Write, err: &mut impl Write) -> ExitCode {
     let exit = match &args.command {
         AuditCommand::Query(args) => query::run(args, time::now(), out, err),
-        AuditCommand::Verify(args) => verify::run(args, out, err),
+        AuditCommand::Verify(args) => verify::run(args, time::now(), out, err),
+        AuditCommand::Key(args) => key::run(args, out, err),
+        AuditCommand::AcceptLoss(args) => accept_loss::run(args, time::now(), out, err),
     };
     // Whoever closed the output does not read this either.
     ExitCode::from(exit.unwrap_or(Exit::Io).code())

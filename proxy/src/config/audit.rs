@@ -5,9 +5,10 @@ use std::time::Duration;
 use weir_policy::Pattern;
 use weir_yaml::{MapReader, Node, Problems};
 
+use super::checkpoint::{Anchor, CheckpointConfig, read_anchors};
 use super::operations::read_choice;
 use super::retain::{self, RetainConfig};
-use super::{limits, unsupported};
+use super::{Loader, limits, unsupported};
 
 /// What is recorded, and how surely.
 #[derive(Debug, Clone)]
@@ -22,6 +23,10 @@ pub struct AuditConfig {
     pub hold_max: Duration,
     /// How long entries are kept, and how much room they may take.
     pub retain: RetainConfig,
+    /// How checkpoints are made.
+    pub checkpoint: CheckpointConfig,
+    /// Where they go besides the data directory.
+    pub anchors: Vec<Anchor>,
 }
 
 impl AuditConfig {
@@ -42,6 +47,8 @@ impl Default for AuditConfig {
             topics: Vec::new(),
             hold_max: HOLD_MAX,
             retain: RetainConfig::default(),
+            checkpoint: CheckpointConfig::default(),
+            anchors: vec![Anchor::Stdout],
         }
     }
 }
@@ -79,7 +86,7 @@ pub enum Digest {
     Batch,
 }
 
-pub(super) fn read(node: Option<&Node>, problems: &mut Problems) -> Option<AuditConfig> {
+pub(super) fn read(loader: &Loader<'_>, node: Option<&Node>, problems: &mut Problems) -> Option<AuditConfig> {
     let Some(node) = node else { return Some(AuditConfig::default()) };
     let mut map = MapReader::new(node, "audit", problems)?;
     let durability = read_choice(map.take("durability"), "audit.durability", DURABILITIES, problems);
@@ -90,8 +97,8 @@ pub(super) fn read(node: Option<&Node>, problems: &mut Problems) -> Option<Audit
     };
     let hold_max = limits::duration(map.take("hold_max"), "audit.hold_max", HOLD_MAX, problems);
     let retain = retain::read(map.take("retain"), problems);
-    unsupported::key(&mut map, "checkpoint", "audit.checkpoint", "this build does not sign checkpoints", problems);
-    unsupported::key(&mut map, "anchors", "audit.anchors", "this build does not publish checkpoints", problems);
+    let checkpoint = loader.checkpoint(map.take("checkpoint"), problems);
+    let anchors = read_anchors(map.take("anchors"), problems);
     map.finish(problems);
     Some(AuditConfig {
         durability: durability?,
@@ -99,6 +106,8 @@ pub(super) fn read(node: Option<&Node>, problems: &mut Problems) -> Option<Audit
         topics: topics?,
         hold_max: hold_max?,
         retain: retain?,
+        checkpoint: checkpoint?,
+        anchors: anchors?,
     })
 }
 

@@ -53,7 +53,12 @@ impl Loader<'_> {
     }
 
     /// Takes the secret from `file` or `env`; neither is missed when a `literal` was reported. No message shows what stands there: it might be the secret itself.
-    fn secret(&self, map: &mut MapReader<'_>, literal: bool, problems: &mut Problems) -> Option<[u8; SECRET_BYTES]> {
+    pub(super) fn secret(
+        &self,
+        map: &mut MapReader<'_>,
+        literal: bool,
+        problems: &mut Problems,
+    ) -> Option<[u8; SECRET_BYTES]> {
         let (place, text) = match (map.take("file"), map.take("env")) {
             (Some(node), None) => (&node.place, self.secret_of_file(node, problems)?),
             (None, Some(node)) => (&node.place, self.secret_of_variable(node, problems)?),

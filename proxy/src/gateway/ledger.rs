@@ -6,12 +6,14 @@
 //!
 //! ```text
 //! connections ──Order──► queue ──► group ──► Book ──► Committer ──► Store      receipts ──► each connection's inbox
-//!                                              └────► HeadKeeper ──► audit/head, once a second
+//!                                              └────► Keeper ──► audit/checkpoint and anchors, once a second
 //! ```
 
+mod anchors;
 mod book;
 mod disk;
-mod head;
+mod idle;
+mod keeper;
 mod own;
 mod room;
 mod writer;
@@ -28,7 +30,8 @@ use weir_audit_store::{Opened, Store};
 use self::book::{Book, Reopening};
 pub(crate) use self::disk::make_room;
 use self::disk::{Disk, Shared};
-use self::head::HeadKeeper;
+use self::keeper::Keeper;
+pub(crate) use self::keeper::Signing;
 use self::own::Own;
 use self::writer::Writer;
 use super::inbox::Inbox;
@@ -75,18 +78,19 @@ impl Ledger {
     pub(crate) fn start(
         (store, opened): (Store, Opened),
         data_dir: PathBuf,
+        signing: Signing,
         retain: RetainConfig,
         metrics: Arc<Metrics>,
         seed: [u8; 32],
     ) -> std::io::Result<(Self, LedgerThread)> {
         let (orders, queue) = mpsc::sync_channel(COMMITS_QUEUED_MAX);
         let turned_away = Arc::new(AtomicU64::new(0));
-        // Opening the store wrote its head file.
-        let head = HeadKeeper::start(store.head_file(), opened.chain.head.size())?;
+        let (before, idle) = (signing.signer.last_by_another_key().cloned(), signing.idle);
+        let keeper = Keeper::start(store.checkpoint_file(), signing, Arc::clone(&metrics))?;
         let (first, shared) = (store.first(), Arc::new(Shared::default()));
         shared.opened(store.pruner(), first);
         let disk = Disk::start(data_dir.clone(), retain, Arc::clone(&shared), Arc::clone(&metrics))?;
-        let book = Book::new(store, opened.chain, move || match Store::open(&data_dir) {
+        let mut book = Book::new(store, opened.chain, move || match Store::open(&data_dir) {
             Ok((store, opened)) => {
                 shared.opened(store.pruner(), store.first());
                 Reopening::Open(store, opened.chain, opened.in_doubt)
@@ -94,10 +98,14 @@ impl Ledger {
             Err(error) if error.is_damage() => Reopening::Never(error.to_string()),
             Err(error) => Reopening::Later(error.to_string()),
         });
+        // It may be in its file alone.
+        opened.checkpoint.into_iter().for_each(|kept| book.keep(kept));
         let (turned, counts) = (Arc::clone(&turned_away), Arc::clone(&metrics));
-        let writer = Writer::new(book, head, queue, Own::new(seed), (retain, disk, first), turned, counts);
+        let (keeping, room) = ((keeper, idle), (retain, disk, first));
+        let writer = Writer::new(book, keeping, queue, Own::new(seed), room, turned, counts);
         let in_doubt = opened.in_doubt;
-        let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run(&in_doubt))?;
+        let thread =
+            std::thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run(&in_doubt, before))?;
         Ok((Self { orders, turned_away, metrics }, LedgerThread { thread }))
     }
 
@@ -134,7 +142,7 @@ impl Ledger {
         }
     }
 
-    /// Asks the thread to write what is queued, the end, and its head file; returns when it has.
+    /// Asks the thread to write what is queued, the end, and its checkpoint; returns when it has.
     pub(crate) fn stop(&self, thread: LedgerThread) {
         // Without a thread to take it there is nothing to wait for but its end.
         let _taken = self.orders.send(Order::Stop);

@@ -4,6 +4,7 @@ mod banner;
 mod context;
 mod drain;
 mod memory;
+mod signing;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -88,7 +89,8 @@ pub fn serve(loaded: Loaded, out: &mut impl Write) -> Result<(), ServeError> {
     let Loaded { config, policy, path, seen } = loaded;
     let open = |source| ServeError::Audit { path: config.data_dir.display().to_string(), source };
     make_room(&config.data_dir);
-    let (store, opened) = Store::open(&config.data_dir).map_err(open)?;
+    let (mut store, opened) = Store::open(&config.data_dir).map_err(open)?;
+    let signing = signing::signing(&config, &mut store, &opened).map_err(open)?;
     let metrics = Arc::new(Metrics::new()?);
     metrics.audit.up.set(1);
     metrics.ready.block(Part::Cluster, "no broker answers");
@@ -97,9 +99,9 @@ pub fn serve(loaded: Loaded, out: &mut impl Write) -> Result<(), ServeError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(ServeError::Random)?;
     let context = context(&config, policy, opened.keys.digest)?;
-    let banner = banner(&config, &context, &opened, threads);
-    let (ledger, thread) =
-        Ledger::start((store, opened), config.data_dir.clone(), config.audit.retain, Arc::clone(&metrics), seed)?;
+    let banner = banner(&config, &context, &opened, signing.signer.key().verifier(), threads);
+    let (data_dir, retain) = (config.data_dir.clone(), config.audit.retain);
+    let (ledger, thread) = Ledger::start((store, opened), data_dir, signing, retain, Arc::clone(&metrics), seed)?;
     let ground = Ground { ledger: ledger.clone(), metrics, threads };
     let result = runtime.block_on(run(config, (path, seen), context, ground, banner, out));
     // Connections are gone: what is left in the queue is written, then the end.

@@ -42,12 +42,13 @@ fn large_entries(data_dir: &Path) -> Box<dyn Send> {
 
 fn fill(data_dir: &Path, entries: u64, mut body: impl FnMut(u64) -> EntryBody) -> Box<dyn Send> {
     let (store, opened) = Store::open(data_dir).unwrap();
+    let mut signer = weir_audit_store::signer(data_dir, opened.chain.chain, None, None).unwrap();
     let mut committer = Committer::open(store, opened.chain);
     let queued = (0..entries).map(|number| {
         (Ticket::new(ConnectionId(1), number), Commit::Entry { entry: body(number), closes: Vec::new() })
     });
     assert_eq!(committer.commit(queued.collect()).unrecorded, []);
-    committer.sink_mut().sync_head().unwrap();
+    committer.sink_mut().sync_checkpoint(&mut signer).unwrap();
     Box::new(())
 }
 

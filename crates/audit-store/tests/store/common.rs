@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rocksdb::{DB, Options};
 use weir_audit::{
-    Commit, Committer, ConnectionId, EntryBody, EventId, Kind, Outcome, Part, PrincipalKind, PrincipalRef, RuleHit,
-    Ticket,
+    CheckpointKey, Commit, Committer, ConnectionId, EntryBody, EventId, KeptCheckpoint, Kind, Outcome, Part,
+    PrincipalKind, PrincipalRef, RuleHit, Ticket,
 };
 use weir_audit_store::{Opened, Store};
 
@@ -17,12 +17,21 @@ pub(crate) fn open(data_dir: &Path) -> (Committer<Store>, Opened) {
     (Committer::open(store, opened.chain.clone()), opened)
 }
 
-/// Appends the bodies of these numbers in one batch each, and syncs the head file.
+/// Appends the bodies of these numbers in one batch each, and makes a checkpoint.
 pub(crate) fn append(committer: &mut Committer<Store>, numbers: std::ops::Range<u64>) {
     for number in numbers {
         commit(committer, number, entry(body(number)));
     }
-    committer.sink_mut().sync_head().unwrap();
+    checkpoint(committer);
+}
+
+/// Makes a checkpoint with the key of the log's own directory, as the gateway does each second.
+pub(crate) fn checkpoint(committer: &mut Committer<Store>) {
+    let (state, file) = (committer.state().clone(), committer.sink_mut().checkpoint_file());
+    let data_dir = file.path().ancestors().nth(2).unwrap();
+    let mut signer = weir_audit_store::signer(data_dir, state.chain, file.read().unwrap(), None).unwrap();
+    let signed = committer.sink_mut().sync_checkpoint(&mut signer).unwrap();
+    committer.keep(KeptCheckpoint::new(signed, state.head.frontier).unwrap());
 }
 
 pub(crate) fn commit(committer: &mut Committer<Store>, serial: u64, commit: Commit) {
@@ -65,6 +74,13 @@ pub(crate) fn log(entries: u64) -> tempfile::TempDir {
     let data_dir = tempfile::tempdir().unwrap();
     append(&mut open(data_dir.path()).0, 0..entries);
     data_dir
+}
+
+/// The key of the log's own directory.
+pub(crate) fn checkpoint_key(committer: &mut Committer<Store>) -> CheckpointKey {
+    let file = committer.sink_mut().checkpoint_file();
+    let seed = weir_audit_store::checkpoint_seed(file.path().ancestors().nth(2).unwrap()).unwrap();
+    CheckpointKey::from_seed(committer.state().chain, &seed).unwrap()
 }
 
 /// The database as somebody would open it who wants to change it.

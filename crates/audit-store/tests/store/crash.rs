@@ -11,7 +11,7 @@ use weir_audit::verify::Verdict;
 use weir_audit::{Commit, ConnectionId, IntentId, IntentRow, Ticket};
 use weir_audit_store::{Query, Reader, verify};
 
-use crate::common::{append, body, commit, entry, open};
+use crate::common::{append, body, checkpoint, commit, entry, open};
 
 const DATA_DIR: &str = "WEIR_TEST_DATA_DIR";
 const ORDER: &str = "WEIR_TEST_ORDER";
@@ -21,6 +21,9 @@ const ORDER: &str = "WEIR_TEST_ORDER";
 fn child_that_writes_until_it_is_killed() {
     let (Ok(data_dir), Ok(order)) = (std::env::var(DATA_DIR), std::env::var(ORDER)) else { return };
     let (mut committer, opened) = open(Path::new(&data_dir));
+    if opened.checkpoint.is_none() {
+        checkpoint(&mut committer);
+    }
     for intent in &opened.in_doubt {
         commit(&mut committer, 0, Commit::Entry { entry: intent.recovered(body(0).at), closes: vec![intent.id] });
     }
@@ -42,7 +45,7 @@ fn child_that_writes_until_it_is_killed() {
             println!("acked {}", first + 4);
         }
         if round % 8 == 0 {
-            committer.sink_mut().sync_head().unwrap();
+            checkpoint(&mut committer);
         }
     }
 }

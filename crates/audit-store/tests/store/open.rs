@@ -7,21 +7,22 @@ use weir_audit::verify::Verdict;
 use weir_audit::{Commit, IntentId, IntentRow, Kind, Outcome};
 use weir_audit_store::{Reader, Store, StoreError, verify};
 
-use crate::common::{append, body, commit, copy, entry, log, open, raw};
+use crate::common::{append, body, checkpoint, commit, copy, entry, log, open, raw};
 
 #[test]
 fn the_first_start_makes_keys_that_only_the_owner_reads_and_later_starts_keep_them() {
     let data_dir = tempfile::tempdir().unwrap();
     let first = open(data_dir.path()).1;
-    assert!(first.noted.is_none());
-    for file in ["keys/chain-id", "keys/digest-key", "audit/head"] {
+    assert!(first.checkpoint.is_none());
+    append(&mut open(data_dir.path()).0, 0..1);
+    for file in ["keys/chain-id", "keys/digest-key", "keys/checkpoint-key", "audit/checkpoint", "audit/vkeys"] {
         let mode = std::fs::metadata(data_dir.path().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
     let second = open(data_dir.path()).1;
     assert_eq!((second.keys.chain, second.keys.digest), (first.keys.chain, first.keys.digest));
-    assert!(second.noted.is_some());
-    assert!(!format!("{second:?}").contains(&format!("{:?}", second.keys.digest)));
+    assert_eq!(second.checkpoint.map(|kept| kept.signed().checkpoint().size), Some(1));
+    assert!(!format!("{:?}", second.keys).contains(&format!("{:?}", second.keys.digest)));
     let other = tempfile::tempdir().unwrap();
     assert_ne!(open(other.path()).1.keys.digest, first.keys.digest);
 }
@@ -70,18 +71,18 @@ fn intents_that_were_left_open_come_back_and_are_closed_by_recovered_entries() {
 }
 
 #[test]
-fn entries_since_the_last_head_file_are_counted_as_newer() {
+fn entries_since_the_last_checkpoint_are_counted_as_newer() {
     let data_dir = log(10);
     let (mut committer, _) = open(data_dir.path());
     (10..14).for_each(|number| commit(&mut committer, number, entry(body(number))));
-    // Killed here: the head file is the old one.
+    // Killed here: the checkpoint is the old one.
     drop(committer);
     let report = verify(data_dir.path()).unwrap();
     assert_eq!((report.verdict(), report.rows, report.newer), (Verdict::Verified, 14, Some(4)));
 }
 
 #[test]
-fn an_older_copy_is_refused_with_the_newer_head_file() {
+fn an_older_copy_is_refused_with_the_newer_checkpoint() {
     let data_dir = log(10);
     let older = tempfile::tempdir().unwrap();
     copy(&data_dir.path().join("audit/db"), older.path());
@@ -91,16 +92,16 @@ fn an_older_copy_is_refused_with_the_newer_head_file() {
     let error = Store::open(data_dir.path()).unwrap_err();
     assert!(matches!(error, StoreError::Behind { rows: 10, noted: 12 }), "{error}");
     assert_eq!(verify(data_dir.path()).unwrap().verdict(), Verdict::Tampered);
-    // Control: with the head file of its own time the copy is a log like any other.
-    std::fs::remove_file(data_dir.path().join("audit/head")).unwrap();
-    open(data_dir.path());
+    // Control: without the checkpoint the copy is a log like any other; what was collected elsewhere would tell.
+    std::fs::remove_file(data_dir.path().join("audit/checkpoint")).unwrap();
+    append(&mut open(data_dir.path()).0, 10..11);
     assert_eq!(verify(data_dir.path()).unwrap().verdict(), Verdict::Verified);
 }
 
 #[test]
 fn a_log_that_is_not_what_it_was_is_refused() {
     type Damage = fn(&std::path::Path);
-    let damages: [(&str, Damage); 6] = [
+    let damages: [(&str, Damage); 7] = [
         ("last entry", |dir| {
             let db = raw(dir);
             let family = db.cf_handle("entry").unwrap();
@@ -112,6 +113,7 @@ fn a_log_that_is_not_what_it_was_is_refused() {
         ("database", |dir| std::fs::remove_dir_all(dir.join("audit/db")).unwrap()),
         ("chain id", |dir| std::fs::remove_file(dir.join("keys/chain-id")).unwrap()),
         ("head file", |dir| std::fs::write(dir.join("audit/head"), "weir-audit-head 1\n").unwrap()),
+        ("checkpoint", |dir| std::fs::write(dir.join("audit/checkpoint"), "weir/audit/\n1\n").unwrap()),
         ("digest key", |dir| {
             let key = dir.join("keys/digest-key");
             std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o644)).unwrap();
@@ -153,7 +155,7 @@ fn readers_work_while_the_log_is_written_and_flushed() {
             });
             assert_eq!(committer.commit(queued.collect()).receipts.len(), 400);
             if batch % 10 == 0 {
-                committer.sink_mut().sync_head().unwrap();
+                checkpoint(&mut committer);
             }
         }
         done.store(true, Ordering::Relaxed);

@@ -9,15 +9,15 @@ use weir_audit::verify::{Class, Verdict};
 use weir_audit::{Commit, Committer, ConnectionId, EntryBody, EventId, Kind, Ticket};
 use weir_audit_store::{Demand, Plan, Query, Reader, Store, StoreError, used_bytes, verify};
 
-use crate::common::{SECOND, START, body, commit, entry, open, raw};
+use crate::common::{SECOND, START, body, checkpoint, checkpoint_key, commit, entry, open, raw};
 
 const DATA_DIR: &str = "WEIR_TEST_PRUNE_DATA_DIR";
 
-/// So many entries in few batches, with a head file that knows of them.
+/// So many entries in few batches, with a checkpoint that knows of them.
 fn fill(committer: &mut Committer<Store>, numbers: std::ops::Range<u64>) {
     let queued = numbers.map(|number| (Ticket::new(ConnectionId(1), number), entry(body(number))));
     assert_eq!(committer.commit(queued.collect()).unrecorded, []);
-    committer.sink_mut().sync_head().unwrap();
+    checkpoint(committer);
 }
 
 fn plan(committer: &mut Committer<Store>, demand: Demand) -> Option<Plan> {
@@ -29,16 +29,19 @@ fn older_than(number: u64) -> Demand {
     Demand { not_before: Some(START + number * SECOND), covered: u64::MAX, bytes: 0 }
 }
 
-fn pruning(plan: &Plan) -> Commit {
+/// The entry as the gateway writes it, signed.
+fn pruning(committer: &mut Committer<Store>, plan: &Plan) -> Commit {
+    let mut prune = plan.prune.clone();
+    prune.note = Some(checkpoint_key(committer).sign_prune(&prune));
     let body = EntryBody {
-        prune: Some(Box::new(plan.prune.clone())),
+        prune: Some(Box::new(prune)),
         ..EntryBody::new(Kind::Prune, EventId([3; 16]), START + 1_000_000 * SECOND)
     };
     entry(body)
 }
 
 fn prune(committer: &mut Committer<Store>, plan: Plan) {
-    let entry = pruning(&plan);
+    let entry = pruning(committer, &plan);
     assert!(committer.sink_mut().stage(plan));
     commit(committer, 1, entry);
 }
@@ -61,7 +64,7 @@ fn whole_steps_of_what_is_old_go_and_the_rest_verifies_and_answers() {
     let second = plan(&mut committer, older_than(1100)).unwrap();
     assert_eq!((second.prune.from, second.prune.cut.size()), (256, 1024));
     prune(&mut committer, second);
-    committer.sink_mut().sync_head().unwrap();
+    checkpoint(&mut committer);
     assert_eq!(verified(data_dir.path()), (1024, 2002 - 1024));
     committer.sink_mut().pruner().compact(1024).unwrap();
     assert_eq!(verified(data_dir.path()), (1024, 2002 - 1024));
@@ -122,7 +125,7 @@ fn bytes_go_in_steps_until_there_are_enough_and_at_most_a_plan_at_once() {
     let after = used_bytes(data_dir.path()).unwrap();
     println!("{before} bytes before, {after} after");
     assert!(after < before / 2, "{before} bytes before, {after} after: the space is given back");
-    committer.sink_mut().sync_head().unwrap();
+    checkpoint(&mut committer);
     assert_eq!(verified(data_dir.path()), (65_536, 70_001 - 65_536));
 }
 
@@ -134,7 +137,8 @@ fn a_prune_entry_that_nobody_planned_or_that_came_too_late_is_refused() {
     let planned = plan(&mut committer, older_than(300)).unwrap();
     prune(&mut committer, planned.clone());
     assert!(!committer.sink_mut().stage(planned.clone()), "it is done already");
-    let committed = committer.commit(vec![(Ticket::new(ConnectionId(1), 1), pruning(&planned))]);
+    let entry = pruning(&mut committer, &planned);
+    let committed = committer.commit(vec![(Ticket::new(ConnectionId(1), 1), entry)]);
     assert_eq!((committed.receipts.len(), committed.unrecorded.len()), (0, 1));
     assert!(matches!(committer.take_error(), Some(StoreError::OutOfPlace { expected: 256, found: 0 })));
 }
@@ -143,7 +147,9 @@ fn a_prune_entry_that_nobody_planned_or_that_came_too_late_is_refused() {
 fn a_damaged_log_is_not_pruned() {
     let data_dir = tempfile::tempdir().unwrap();
     let (mut committer, _) = open(data_dir.path());
-    fill(&mut committer, 0..600);
+    // The checkpoint of the first fill is kept with the second: a start reads on from there.
+    fill(&mut committer, 0..599);
+    fill(&mut committer, 599..600);
     drop(committer);
     let db = raw(data_dir.path());
     let family = db.cf_handle("entry").unwrap();
@@ -153,6 +159,24 @@ fn a_damaged_log_is_not_pruned() {
     drop(db);
     let (mut committer, _) = open(data_dir.path());
     assert!(committer.sink_mut().pruner().plan(&older_than(600)).unwrap_err().is_damage());
+}
+
+#[test]
+fn a_prune_entry_without_its_signature_is_found() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let (mut committer, _) = open(data_dir.path());
+    fill(&mut committer, 0..1000);
+    for note in [None, Some("signed by nobody".to_owned())] {
+        let from = committer.sink_mut().first();
+        let planned = plan(&mut committer, older_than(from + 300)).unwrap();
+        let prune = weir_audit::Prune { note, ..planned.prune.clone() };
+        let bare = EntryBody::new(Kind::Prune, EventId([3; 16]), START + 1_000_000 * SECOND);
+        assert!(committer.sink_mut().stage(planned));
+        commit(&mut committer, 1, entry(EntryBody { prune: Some(Box::new(prune)), ..bare }));
+    }
+    checkpoint(&mut committer);
+    let classes: Vec<_> = verify(data_dir.path()).unwrap().findings.iter().map(|finding| finding.class).collect();
+    assert_eq!(classes, [Class::BadSignature; 2]);
 }
 
 /// Lets `change` loose on a pruned log.
@@ -277,7 +301,7 @@ fn readers_verify_and_answer_while_the_log_is_pruned() {
                 committer.sink_mut().pruner().compact(first).unwrap();
             }
         }
-        committer.sink_mut().sync_head().unwrap();
+        checkpoint(&mut committer);
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         let begins = reader.join().unwrap();
         println!("{} verifications: {begins:?}", begins.len());

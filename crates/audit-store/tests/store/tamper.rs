@@ -83,20 +83,20 @@ fn cut_with_head(data_dir: &Path, left: u64) {
 }
 
 #[test]
-fn a_cut_tail_with_a_fitting_head_row_is_found_by_the_head_file_alone() {
+fn a_cut_tail_with_a_fitting_head_row_is_found_by_the_checkpoint_alone() {
     let data_dir = log(20);
     cut_with_head(data_dir.path(), 15);
     let report = verify(data_dir.path()).unwrap();
     let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
     assert_eq!((finding.class, finding.first, finding.last), (Class::Truncated, 15, 19));
-    // Control: without the head file nothing is found, and that is inconclusive.
-    std::fs::remove_file(data_dir.path().join("audit/head")).unwrap();
+    // Control: without the checkpoint nothing is found, and that is inconclusive.
+    std::fs::remove_file(data_dir.path().join("audit/checkpoint")).unwrap();
     let report = verify(data_dir.path()).unwrap();
     assert_eq!((report.findings.len(), report.verdict()), (0, Verdict::Inconclusive));
 }
 
 #[test]
-fn entries_beyond_the_head_file_can_be_cut_unseen_and_are_counted() {
+fn entries_beyond_the_checkpoint_can_be_cut_unseen_and_are_counted() {
     let data_dir = log(15);
     let (mut committer, _) = open(data_dir.path());
     (15..20).for_each(|number| commit(&mut committer, number, entry(body(number))));
@@ -108,14 +108,16 @@ fn entries_beyond_the_head_file_can_be_cut_unseen_and_are_counted() {
 }
 
 #[test]
-fn a_damaged_or_missing_head_file_is_not_success() {
+fn a_damaged_or_missing_checkpoint_is_not_success() {
     let data_dir = log(5);
-    let head = data_dir.path().join("audit/head");
-    let text = std::fs::read_to_string(&head).unwrap();
-    std::fs::write(&head, text.replace("size 5", "size 4")).unwrap();
-    let report = verify(data_dir.path()).unwrap();
-    assert_eq!(report.findings.iter().map(|finding| finding.class).collect::<Vec<_>>(), [Class::Head]);
-    std::fs::remove_file(&head).unwrap();
+    let file = data_dir.path().join("audit/checkpoint");
+    let text = std::fs::read_to_string(&file).unwrap();
+    for damaged in [text.replace("\n5\n", "\n4\n"), text.replace("\n5\n", "\n05\n"), String::new()] {
+        std::fs::write(&file, damaged).unwrap();
+        let report = verify(data_dir.path()).unwrap();
+        assert_eq!(report.findings.iter().map(|finding| finding.class).collect::<Vec<_>>(), [Class::BadSignature]);
+    }
+    std::fs::remove_file(&file).unwrap();
     assert_eq!(verify(data_dir.path()).unwrap().verdict(), Verdict::Inconclusive);
 }
 

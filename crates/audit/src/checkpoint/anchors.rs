@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::note::DASH;
-use super::{NOTE_BYTES_MAX, SignedCheckpoint};
+use super::{Checkpoint, NOTE_BYTES_MAX, SignedCheckpoint};
 use crate::ids::ORIGIN_PREFIX;
+use crate::view::rfc3339;
 
 /// Reads collected text line by line and gives the checkpoints in it.
 ///
@@ -70,6 +71,20 @@ impl AnchorReader {
     }
 }
 
+impl SignedCheckpoint {
+    /// The line that is printed for collectors, with its line feed: one JSON object, which [`AnchorReader`] finds again. `now`: wall
+    /// clock, nanoseconds since 1970; for people, since a note has no time.
+    #[must_use]
+    pub fn line(&self, now: u64) -> String {
+        let Checkpoint { chain, size, root } = self.checkpoint();
+        let note = Value::String(self.to_string());
+        let time = rfc3339(now);
+        format!(
+            "{{\"event\":\"{EVENT}\",\"time\":\"{time}\",\"chain\":\"{chain}\",\"size\":{size},\"root\":\"{root}\",\"note\":{note}}}\n"
+        )
+    }
+}
+
 fn is_origin(line: &str) -> bool {
     line.starts_with(ORIGIN_PREFIX) && !line.contains(' ')
 }
@@ -112,7 +127,7 @@ fn in_value(value: &Value, depth: usize, found: &mut Vec<SignedCheckpoint>) {
 }
 
 /// The event of the lines that are looked for.
-pub(crate) const EVENT: &str = "audit.checkpoint";
+const EVENT: &str = "audit.checkpoint";
 
 /// Places in one line where an object is looked for.
 const OBJECTS_PER_LINE_MAX: usize = 64;

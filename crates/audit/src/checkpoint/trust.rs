@@ -75,6 +75,12 @@ impl TrustedKeys {
         if keys.is_empty() { Err(TrustError::Empty) } else { Ok(Self(keys)) }
     }
 
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[VerifierKey] {
+        &self.0
+    }
+
     /// Those of one log.
     #[must_use]
     pub fn of(&self, chain: &ChainId) -> Vec<VerifierKey> {

@@ -22,8 +22,14 @@ pub enum Class {
     Extra,
     /// The stored head or the head file fits neither the entries nor this chain.
     Head,
-    /// The rows fit each other, and not what the head file says of them.
+    /// The rows fit each other, and not what a checkpoint or the head file says of them.
     Fork,
+    /// Checkpoints that were collected elsewhere know of entries that nothing here knows of.
+    Rollback,
+    /// A checkpoint is not by the key that it names, or by one that was not in use then, or is none.
+    BadSignature,
+    /// No known key signed a checkpoint.
+    UnknownKey,
     /// Entries are gone and no prune entry vouches for that, or another cut than the one that is there.
     Prune,
     /// The storage could not read on.
@@ -46,12 +52,23 @@ pub struct Finding {
 /// What it comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every entry is what and where it was, and the log is as long as its head file says at least.
+    /// Every entry is what and where it was, and the log is as long as its checkpoints say at least.
     Verified,
     /// Something was altered, or is damaged.
     Tampered,
-    /// Nothing was found, but nothing can be promised either: there are no entries, or no head file.
+    /// Nothing was found, but nothing can be promised either: there are no entries, or no checkpoints of them.
     Inconclusive,
+}
+
+/// How much of a log checkpoints cover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// Entries covered, from the beginning.
+    pub size: u64,
+    /// Entries after those.
+    pub newer: u64,
+    /// When the first of those after was recorded: wall clock, nanoseconds since 1970.
+    pub since: Option<u64>,
 }
 
 /// What a verifier found.
@@ -69,26 +86,26 @@ pub struct Report {
     pub left_out: u64,
     /// Intact ranges, first and last sequence number. When findings were left out they end before the last one listed.
     pub good: Vec<(u64, u64)>,
-    /// Entries newer than the head file: they are chained, but nothing outside the database knows of them yet.
+    /// Entries newer than the newest checkpoint that is kept with the log: they are chained, but nothing outside the database knows of
+    /// them yet.
     pub newer: Option<u64>,
-    /// Whether there was a head file.
-    pub has_note: bool,
+    /// What the checkpoints that are kept with the log cover, or the head file of an older version.
+    pub kept: Option<Coverage>,
+    /// What collected checkpoints cover.
+    pub anchored: Option<Coverage>,
+    /// Collected checkpoints of this log and of others; `None` = none were asked for.
+    pub anchors: Option<(u64, u64)>,
+    /// Whether there was something to hold the rows against: a checkpoint, and a collected one if those were asked for.
+    pub covered: bool,
+    /// Whether what covers them is signed.
+    pub signed: bool,
     /// Root of the tree over the rows as they were found.
     pub root: Hash,
 }
 
 impl Report {
-    pub(super) fn new(
-        rows: u64,
-        (first, size): (u64, u64),
-        mut findings: Vec<Finding>,
-        left_out: u64,
-        newer: Option<u64>,
-        has_note: bool,
-        root: Hash,
-    ) -> Self {
-        findings.sort_by_key(|finding| (finding.first, finding.last, finding.class));
-        let mut report = Self { rows, first, size, findings, left_out, good: Vec::new(), newer, has_note, root };
+    pub(super) fn new(mut report: Self) -> Self {
+        report.findings.sort_by_key(|finding| (finding.first, finding.last, finding.class));
         report.good = report.good_ranges();
         report
     }
@@ -98,7 +115,7 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         if !self.findings.is_empty() {
             Verdict::Tampered
-        } else if self.rows == 0 || !self.has_note {
+        } else if self.rows == 0 || !self.covered {
             Verdict::Inconclusive
         } else {
             Verdict::Verified
@@ -108,7 +125,7 @@ impl Report {
     fn good_ranges(&self) -> Vec<(u64, u64)> {
         let mut good = Vec::new();
         let mut from = self.first;
-        for finding in self.findings.iter().filter(|finding| finding.class != Class::Head) {
+        for finding in self.findings.iter().filter(|finding| finding.class.is_of_entries()) {
             if finding.first > from {
                 good.push((from, finding.first - 1));
             }
@@ -122,6 +139,24 @@ impl Report {
 }
 
 impl Class {
+    /// Whether it says which entries are not what they were, rather than that something beside them is wrong.
+    #[must_use]
+    pub fn is_of_entries(self) -> bool {
+        match self {
+            Self::Head | Self::BadSignature | Self::UnknownKey => false,
+            Self::Edit
+            | Self::Missing
+            | Self::Reorder
+            | Self::Duplicate
+            | Self::Truncated
+            | Self::Extra
+            | Self::Fork
+            | Self::Rollback
+            | Self::Prune
+            | Self::Unreadable => true,
+        }
+    }
+
     /// The word in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -134,6 +169,9 @@ impl Class {
             Self::Extra => "EXTRA",
             Self::Head => "HEAD",
             Self::Fork => "FORK",
+            Self::Rollback => "ROLLBACK",
+            Self::BadSignature => "BAD_SIGNATURE",
+            Self::UnknownKey => "UNKNOWN_KEY",
             Self::Prune => "PRUNE",
             Self::Unreadable => "UNREADABLE",
         }

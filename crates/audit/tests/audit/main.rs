@@ -6,5 +6,6 @@ mod checkpoint;
 mod commit;
 mod common;
 mod prune;
+mod signed;
 mod tamper;
 mod vectors;

@@ -96,10 +96,10 @@ impl QueryArgs {
     }
 }
 
-/// Entries that the head file does not know yet.
+/// Entries that the checkpoint beside the database does not know yet.
 fn newer(reader: &Reader) -> Option<u64> {
     let size = reader.head().map_or(0, |state| state.head.size());
-    reader.head_note().and_then(|note| size.checked_sub(note.size))
+    reader.vouched().and_then(|vouched| size.checked_sub(vouched))
 }
 
 fn write_ndjson(found: &Found, out: &mut impl Write) -> io::Result<()> {
@@ -133,7 +133,7 @@ fn write_status(query: &Query, found: &Found, newer: Option<u64>, err: &mut impl
     }
     match newer {
         Some(0) => Ok(()),
-        Some(newer) => writeln!(err, "the newest {newer} are not in the head file yet"),
-        None => writeln!(err, "warning: there is no readable head file; run  weir audit verify"),
+        Some(newer) => writeln!(err, "the newest {newer} are in no checkpoint yet"),
+        None => writeln!(err, "warning: there is no readable checkpoint; run  weir audit verify"),
     }
 }

@@ -95,22 +95,31 @@ fn body(seq: u64) -> EntryBody {
     }
 }
 
-/// A log of four entries, the last of them newer than the head file if `newer`.
+/// A log of four entries, the last of them newer than the checkpoint if `newer`.
 fn log(newer: bool) -> tempfile::TempDir {
     let data_dir = tempfile::tempdir().unwrap();
     let (store, opened) = Store::open(data_dir.path()).unwrap();
     let mut committer = Committer::open(store, opened.chain);
     for seq in 0..4 {
         if !newer || seq == 3 {
-            committer.sink_mut().sync_head().unwrap();
+            if seq > 0 {
+                checkpoint(&mut committer);
+            }
         }
         let commit = Commit::Entry { entry: body(seq), closes: Vec::new() };
         assert_eq!(committer.commit(vec![(Ticket::new(ConnectionId(1), seq), commit)]).receipts.len(), 1);
     }
     if !newer {
-        committer.sink_mut().sync_head().unwrap();
+        checkpoint(&mut committer);
     }
     data_dir
+}
+
+fn checkpoint(committer: &mut Committer<Store>) {
+    let (chain, file) = (committer.state().chain, committer.sink_mut().checkpoint_file());
+    let data_dir = file.path().ancestors().nth(2).unwrap();
+    let mut signer = weir_audit_store::signer(data_dir, chain, file.read().unwrap(), None).unwrap();
+    committer.sink_mut().sync_checkpoint(&mut signer).unwrap();
 }
 
 #[test]
@@ -176,18 +185,19 @@ fn ndjson_has_the_documented_keys() {
     assert_eq!(entry["time"], "2025-10-09T08:55:20.000000000Z");
     assert_eq!(entry["outcome"], "stored");
     assert_eq!(entry["parts"][0]["base_offset"], 17);
-    assert!(ran.err.ends_with("the newest 1 are not in the head file yet\n"), "{}", ran.err);
+    assert!(ran.err.ends_with("the newest 1 are in no checkpoint yet\n"), "{}", ran.err);
 }
 
 #[test]
-fn verify_ends_with_0_when_all_is_well_and_counts_what_is_newer_than_the_head_file() {
+fn verify_ends_with_0_when_all_is_well_and_counts_what_is_newer_than_the_checkpoint() {
     let ran = weir_audit(log(false).path(), &["verify"]);
     check_exit(&ran, 0);
-    assert!(ran.out.starts_with("4 entries, chain and tree intact, head file at 4\nroot "), "{}", ran.out);
+    assert!(ran.out.starts_with("4 entries, chain and tree intact, signed to entry 3\nroot "), "{}", ran.out);
+    assert!(ran.err.contains("keys beside the log") && ran.err.contains("--anchor FILE"), "{}", ran.err);
     let ran = weir_audit(log(true).path(), &["verify"]);
     check_exit(&ran, 0);
     assert!(
-        ran.out.starts_with("4 entries, chain and tree intact, head file at 3\nthe newest 1 are not"),
+        ran.out.starts_with("4 entries, chain and tree intact, signed to entry 2\nthe newest 1 are in no checkpoint yet, the oldest from "),
         "{}",
         ran.out
     );
@@ -209,7 +219,7 @@ fn verify_ends_with_3_when_there_is_nothing_to_verify() {
     assert_eq!(ran.out, "inconclusive: the log has no entries\n");
 
     let log = log(false);
-    std::fs::remove_file(log.path().join("audit/head")).unwrap();
+    std::fs::remove_file(log.path().join("audit/checkpoint")).unwrap();
     let ran = weir_audit(log.path(), &["verify"]);
     check_exit(&ran, 3);
     assert!(ran.out.starts_with("inconclusive: 4 entries"), "{}", ran.out);
@@ -218,7 +228,7 @@ fn verify_ends_with_3_when_there_is_nothing_to_verify() {
 #[test]
 fn verify_ends_with_1_and_names_what_is_missing() {
     let log = log(false);
-    // The head file of a longer log: what an older copy of the database looks like.
+    // The checkpoint of a longer log: what an older copy of the database looks like.
     let (store, opened) = Store::open(log.path()).unwrap();
     let mut committer = Committer::open(store, opened.chain);
     let older = tempfile::tempdir().unwrap();
@@ -231,7 +241,7 @@ fn verify_ends_with_1_and_names_what_is_missing() {
     files(&log.path().join("audit/db"), older.path());
     let commit = Commit::Entry { entry: body(5), closes: Vec::new() };
     assert_eq!(committer.commit(vec![(Ticket::new(ConnectionId(1), 9), commit)]).receipts.len(), 1);
-    committer.sink_mut().sync_head().unwrap();
+    checkpoint(&mut committer);
     drop(committer);
     std::fs::remove_dir_all(log.path().join("audit/db")).unwrap();
     std::fs::create_dir(log.path().join("audit/db")).unwrap();
@@ -239,7 +249,7 @@ fn verify_ends_with_1_and_names_what_is_missing() {
 
     let ran = weir_audit(log.path(), &["verify"]);
     check_exit(&ran, 1);
-    assert_eq!(ran.out, "entry 4: TRUNCATED: the head file knows of these entries\nintact: 0–3 of 4 entries\n");
+    assert_eq!(ran.out, "entry 4: TRUNCATED: a checkpoint knows of these entries\nintact: 0–3 of 4 entries\n");
     let ran = weir_audit(log.path(), &["verify", "--report", "json"]);
     check_exit(&ran, 1);
     let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
@@ -251,8 +261,8 @@ fn verify_ends_with_1_and_names_what_is_missing() {
 #[test]
 fn verify_ends_with_4_when_the_log_cannot_be_read() {
     let log = log(false);
-    // A file where the head file's directory should be readable: reading a directory as a file fails for root too.
-    let head = log.path().join("audit/head");
+    // A directory in the place of the checkpoint: reading one as a file fails for root too.
+    let head = log.path().join("audit/checkpoint");
     std::fs::remove_file(&head).unwrap();
     std::fs::create_dir(&head).unwrap();
     check_exit(&weir_audit(log.path(), &["verify"]), 4);

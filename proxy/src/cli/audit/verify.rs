@@ -1,28 +1,39 @@
 //! `weir audit verify`.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use serde::Serialize;
-use weir_audit::verify::{Report, Verdict};
-use weir_audit_store::StoreError;
+use weir_audit::rfc3339;
+use weir_audit::verify::{Coverage, Report, Verdict};
+use weir_audit_store::{Against, StoreError};
 
-use super::{Exit, LogArgs};
+use super::{Exit, LogArgs, collected};
 use crate::config::Surroundings;
 
 /// Arguments of `weir audit verify`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Every entry is hashed again and compared with its neighbours, the stored head and the head file beside the \
-                  database. Entries newer than the head file are chained too, but cutting them off would not be noticed; their number is \
-                  told. Indexes are not evidence and not looked at.\n\n\
+    after_help = "Every entry is hashed again and compared with its neighbours, the stored head, and the signed checkpoints that are kept with \
+                  the log. Without --trust their signatures are checked with the keys listed beside the log, which whoever can write \
+                  there can replace. Without --anchor nobody outside says how long the log should be. Entries newer than the newest \
+                  checkpoint are chained too, but cutting them off would not be noticed; their number is told. Indexes are not \
+                  evidence and not looked at.\n\n\
                   Exit codes: 0 verified; 1 tampering or damage is proven; 2 wrong usage; 3 inconclusive, there is nothing to verify or \
                   nothing to verify it with; 4 the log cannot be read.\n\n\
-                  Examples:\n  weir audit verify\n  weir audit verify --data-dir /var/lib/weir --report json"
+                  Examples:\n  weir audit verify\n  weir audit verify --data-dir /var/lib/weir --report json\n  \
+                  weir audit verify --trust trust.txt --anchor collected.log"
 )]
 pub struct VerifyArgs {
     /// Which log.
     #[command(flatten)]
     pub log: LogArgs,
+    /// The keys that may have signed the log's checkpoints: lines of  weir audit key
+    #[arg(long, value_name = "FILE")]
+    pub trust: Option<PathBuf>,
+    /// Lines that weir printed and somebody collected, with any text around; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub anchor: Vec<PathBuf>,
     /// Lines for people, or one JSON object for programs
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub report: ReportFormat,
@@ -37,15 +48,18 @@ pub enum ReportFormat {
     Json,
 }
 
-pub(super) fn run(args: &VerifyArgs, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    let data_dir = match args.log.data_dir(&Surroundings::of_process()) {
-        Ok(data_dir) => data_dir,
+pub(super) fn run(args: &VerifyArgs, now: u64, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+    let (data_dir, against, unreadable) = match given(args) {
+        Ok(given) => given,
         Err(message) => {
             writeln!(err, "error: {message}")?;
             return Ok(Exit::Usage);
         }
     };
-    let result = weir_audit_store::verify(&data_dir);
+    if unreadable > 0 {
+        writeln!(err, "warning: {unreadable} collected lines speak of a checkpoint and hold none")?;
+    }
+    let result = weir_audit_store::verify_against(&data_dir, &against);
     let exit = match &result {
         Ok(report) => match report.verdict() {
             Verdict::Verified => Exit::Good,
@@ -58,10 +72,14 @@ pub(super) fn run(args: &VerifyArgs, out: &mut impl Write, err: &mut impl Write)
         writeln!(err, "error: {error}")?;
     }
     match args.report {
-        ReportFormat::Json => writeln!(out, "{}", serde_json::to_string(&JsonReport::new(&result, exit))?)?,
+        ReportFormat::Json => {
+            let report = JsonReport::new(&result, exit, against.trust.is_some());
+            writeln!(out, "{}", serde_json::to_string(&report)?)?;
+        }
         ReportFormat::Text => {
             if let Ok(report) = &result {
-                write_text(report, out)?;
+                write_text(report, now, out)?;
+                write_hints(report, against.trust.is_some(), err)?;
             }
         }
     }
@@ -69,28 +87,42 @@ pub(super) fn run(args: &VerifyArgs, out: &mut impl Write, err: &mut impl Write)
     Ok(exit)
 }
 
-fn write_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
+/// The log, what it is held against, and how many collected lines hold no checkpoint. Read before the log, which is the newer then.
+fn given(args: &VerifyArgs) -> Result<(PathBuf, Against, u64), String> {
+    let data_dir = args.log.data_dir(&Surroundings::of_process())?;
+    let trust = args.trust.as_deref().map(collected::trust).transpose()?;
+    if args.anchor.is_empty() {
+        return Ok((data_dir, Against { trust, anchors: None }, 0));
+    }
+    let collected = collected::anchors(&args.anchor)?;
+    Ok((data_dir, Against { trust, anchors: Some(collected.checkpoints) }, collected.unreadable))
+}
+
+fn write_text(report: &Report, now: u64, out: &mut impl Write) -> io::Result<()> {
     let entries =
         super::super::count(usize::try_from(report.rows).unwrap_or(usize::MAX), "entry").replace("entrys", "entries");
     match report.verdict() {
         Verdict::Verified => {
-            let noted = report.size.saturating_sub(report.newer.unwrap_or(0));
-            writeln!(out, "{entries}, chain and tree intact, head file at {noted}")?;
-            if let Some(newer) = report.newer.filter(|newer| *newer > 0) {
-                writeln!(
-                    out,
-                    "the newest {newer} are not in the head file yet: cutting them off would not be noticed"
-                )?;
-            }
+            let kept = report.kept.or(report.anchored).map_or(0, |kept| kept.size);
+            let signed = if report.signed { "signed to entry" } else { "not signed, head file at entry" };
+            writeln!(out, "{entries}, chain and tree intact, {signed} {}", kept.saturating_sub(1))?;
+            write_coverage(report, now, out)?;
             writeln!(out, "root {}", report.root)
         }
         Verdict::Inconclusive if report.rows == 0 => writeln!(out, "inconclusive: the log has no entries"),
-        Verdict::Inconclusive => {
+        Verdict::Inconclusive if report.anchors.is_some() => {
+            let (own, others) = report.anchors.unwrap_or_default();
             writeln!(
                 out,
-                "inconclusive: {entries}, chain and tree intact, but there is no head file to say how many there should be"
+                "inconclusive: {entries}, chain and tree intact, but no collected checkpoint covers them \
+                 ({own} of this log, {others} of others)"
             )
         }
+        Verdict::Inconclusive => writeln!(
+            out,
+            "inconclusive: {entries}, chain and tree intact, but there is no checkpoint that a known key signed to say how many \
+             there should be"
+        ),
         Verdict::Tampered => {
             for finding in &report.findings {
                 writeln!(out, "{finding}")?;
@@ -109,6 +141,38 @@ fn write_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
     }
 }
 
+/// What no checkpoint covers: cutting that off would not be noticed.
+fn write_coverage(report: &Report, now: u64, out: &mut impl Write) -> io::Result<()> {
+    if let Some(kept) = report.kept.filter(|kept| kept.newer > 0) {
+        let (newer, age) = (kept.newer, age(&kept, now));
+        writeln!(out, "the newest {newer} are in no checkpoint yet{age}: cutting them off would not be noticed")?;
+    }
+    let (Some(anchored), Some((own, others))) = (report.anchored, report.anchors) else { return Ok(()) };
+    let others = if others > 0 { format!(" ({others} more of other logs)") } else { String::new() };
+    writeln!(out, "{own} collected checkpoints{others}, anchored to entry {}", anchored.size.saturating_sub(1))?;
+    if anchored.newer > 0 {
+        let (first, last) = (anchored.size, report.size.saturating_sub(1));
+        writeln!(out, "UNANCHORED: entries {first}–{last}, {} of them{}", anchored.newer, age(&anchored, now))?;
+    }
+    Ok(())
+}
+
+/// What was not proven, for want of something to prove it with.
+fn write_hints(report: &Report, trusted: bool, err: &mut impl Write) -> io::Result<()> {
+    if report.signed && !trusted {
+        writeln!(err, "signatures were checked with the keys beside the log, which prove little: use  --trust FILE")?;
+    }
+    if report.verdict() == Verdict::Verified && report.anchors.is_none() {
+        writeln!(err, "an older copy of the whole directory would not be noticed: use  --anchor FILE")?;
+    }
+    Ok(())
+}
+
+fn age(coverage: &Coverage, now: u64) -> String {
+    let seconds = coverage.since.map(|since| now.saturating_sub(since) / 1_000_000_000);
+    seconds.map_or_else(String::new, |seconds| format!(", the oldest from {seconds} s ago"))
+}
+
 /// The report as JSON; keys are only ever added.
 #[derive(Debug, Serialize)]
 struct JsonReport<'a> {
@@ -117,11 +181,23 @@ struct JsonReport<'a> {
     entries: Option<u64>,
     size: Option<u64>,
     root: Option<String>,
-    head_file: Option<bool>,
+    signed: Option<bool>,
+    keys: &'static str,
+    covered: Option<JsonCoverage>,
     newer: Option<u64>,
+    anchored: Option<JsonCoverage>,
+    anchors: Option<u64>,
+    anchors_of_other_logs: Option<u64>,
     findings: Vec<JsonFinding<'a>>,
     findings_left_out: u64,
     intact: &'a [(u64, u64)],
+}
+
+#[derive(Debug, Serialize)]
+struct JsonCoverage {
+    entries: u64,
+    newer: u64,
+    newer_since: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -133,7 +209,7 @@ struct JsonFinding<'a> {
 }
 
 impl<'a> JsonReport<'a> {
-    fn new(result: &'a Result<Report, StoreError>, exit: Exit) -> Self {
+    fn new(result: &'a Result<Report, StoreError>, exit: Exit, trusted: bool) -> Self {
         let verdict = match exit {
             Exit::Good => Verdict::Verified.name(),
             Exit::Tampered => Verdict::Tampered.name(),
@@ -153,11 +229,23 @@ impl<'a> JsonReport<'a> {
             entries: report.map(|report| report.rows),
             size: report.map(|report| report.size),
             root: report.map(|report| report.root.to_string()),
-            head_file: report.map(|report| report.has_note),
+            signed: report.map(|report| report.signed),
+            keys: if trusted { "trusted" } else { "beside_the_log" },
+            covered: report.and_then(|report| report.kept).map(JsonCoverage::new),
             newer: report.and_then(|report| report.newer),
+            anchored: report.and_then(|report| report.anchored).map(JsonCoverage::new),
+            anchors: report.and_then(|report| report.anchors).map(|(own, _)| own),
+            anchors_of_other_logs: report.and_then(|report| report.anchors).map(|(_, others)| others),
             findings: findings.collect(),
             findings_left_out: report.map_or(0, |report| report.left_out),
             intact: report.map_or(&[], |report| &report.good),
         }
+    }
+}
+
+impl JsonCoverage {
+    fn new(coverage: Coverage) -> Self {
+        let Coverage { size, newer, since } = coverage;
+        Self { entries: size, newer, newer_since: since.map(rfc3339) }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::fmt::Display;
 
 use weir_audit::{
-    ChainState, Commit, Committed, Committer, ConnectionId, EntryBody, EntrySink, EventId, HeadNote, IntentId,
-    IntentRow, Outcome, Receipt, Ticket,
+    ChainState, Commit, Committed, Committer, ConnectionId, EntryBody, EntrySink, EventId, IntentId, IntentRow,
+    KeptCheckpoint, Outcome, Receipt, Ticket,
 };
 
 /// The connection id of weir's own entries; clients begin at 1.
@@ -139,14 +139,18 @@ impl<S: EntrySink<Error: Display>> Book<S> {
         }
     }
 
-    /// What the head file may say: everything in it is durable. `None` while that is unknown.
-    pub(super) fn head_note(&self) -> Option<HeadNote> {
+    /// What a checkpoint may say: everything in it is durable. `None` while that is unknown.
+    pub(super) fn state(&self) -> Option<&ChainState> {
         match &self.log {
-            Log::Up(committer) => {
-                let state = committer.state();
-                Some(state.head.note(state.chain))
-            }
+            Log::Up(committer) => Some(committer.state()),
             Log::Down | Log::Ended => None,
+        }
+    }
+
+    /// Has a checkpoint written with the next entries.
+    pub(super) fn keep(&mut self, checkpoint: KeptCheckpoint) {
+        if let Log::Up(committer) = &mut self.log {
+            committer.keep(checkpoint);
         }
     }
 

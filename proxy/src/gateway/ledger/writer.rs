@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use weir_audit::{BATCH_ENTRIES_MAX, GroupCommit, IntentRow, Kind, Merger, Step, Ticket};
+use weir_audit::{BATCH_ENTRIES_MAX, GroupCommit, IntentRow, Kind, Merger, SignedCheckpoint, Step, Ticket};
 use weir_audit_store::Store;
 
 use super::Order;
 use super::book::{Book, Look, Written};
 use super::disk::{Disk, WATCH_EVERY};
-use super::head::HeadKeeper;
+use super::idle::Idle;
+use super::keeper::Keeper;
 use super::own::Own;
 use super::room::Stop;
 use crate::config::RetainConfig;
@@ -34,7 +35,8 @@ use self::room::Stopped;
 /// What the thread owns.
 pub(super) struct Writer {
     book: Book<Store>,
-    head: HeadKeeper,
+    keeper: Keeper,
+    idle: Idle,
     queue: mpsc::Receiver<Order>,
     group: GroupCommit,
     /// Where the receipts of the group go.
@@ -63,7 +65,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         book: Book<Store>,
-        head: HeadKeeper,
+        (keeper, idle): (Keeper, Duration),
         queue: mpsc::Receiver<Order>,
         own: Own,
         (retain, disk, first): (RetainConfig, Disk, u64),
@@ -72,7 +74,8 @@ impl Writer {
     ) -> Self {
         Self {
             book,
-            head,
+            keeper,
+            idle: Idle::new(idle, Instant::now()),
             queue,
             group: GroupCommit::new(),
             inboxes: HashMap::new(),
@@ -95,15 +98,22 @@ impl Writer {
         }
     }
 
-    pub(super) fn run(mut self, in_doubt: &[IntentRow]) {
+    /// `before`: the last checkpoint, when another key than the one of now signed it.
+    pub(super) fn run(mut self, in_doubt: &[IntentRow], before: Option<SignedCheckpoint>) {
+        if let Some(before) = before {
+            // First of all: what comes before it is the other key's.
+            let change = self.own.entry(Kind::KeyChange, before.to_string());
+            self.book.owe(change, Vec::new());
+        }
         self.begin(in_doubt);
         loop {
             // The first time around there is nothing but the start itself: it is on record before anything else is.
             self.commit();
             self.watch();
-            let book = &self.book;
-            self.head.offer(|| book.head_note());
-            self.disk.cover(self.head.covered());
+            if let Some(kept) = self.keeper.offer(self.book.state()) {
+                self.book.keep(kept);
+            }
+            self.disk.cover(self.keeper.covered());
             if self.stop && self.take_queued() == 0 && self.group.is_empty() {
                 return self.end();
             }
@@ -141,7 +151,7 @@ impl Writer {
         if self.book.owed() > 0 {
             tracing::error!(event = "audit.end_unrecorded", entries = self.book.owed());
         }
-        self.head.finish(self.book.head_note());
+        self.keeper.finish(self.book.state());
         drop(self.book);
         self.disk.finish();
     }
@@ -168,11 +178,22 @@ impl Writer {
             self.book.owe(entry, Vec::new());
         }
         self.note_turned_away();
+        if let Some(size) = self.book.state().map(|state| state.head.size())
+            && !self.stop
+            && self.idle.is_due(size, Instant::now())
+        {
+            let heartbeat = self.own.entry(Kind::Heartbeat, "nothing was recorded for a while");
+            self.book.owe(heartbeat, Vec::new());
+        }
     }
 
     /// How long to wait for an order when nothing is queued.
     fn patience(&self) -> Duration {
-        if self.book.is_down() { self.reopen_at.saturating_duration_since(Instant::now()) } else { WATCH_EVERY }
+        if self.book.is_down() {
+            self.reopen_at.saturating_duration_since(Instant::now())
+        } else {
+            self.keeper.every().min(WATCH_EVERY)
+        }
     }
 
     /// Takes what is queued now, and says how many orders that were; not more than a batch of them, so that a flood of refusals, which
@@ -219,7 +240,7 @@ impl Writer {
         }
         #[cfg(feature = "sabotage")]
         std::thread::sleep(self.lag);
-        let was_up = self.book.head_note().is_some();
+        let was_up = self.book.state().is_some();
         let began = Instant::now();
         let Written { receipts, unrecorded, failure } = self.book.commit(queued);
         let took = began.elapsed();
@@ -266,7 +287,7 @@ impl Writer {
         if !self.book.is_down() || Instant::now() < self.reopen_at {
             return;
         }
-        self.head.settle();
+        self.keeper.settle();
         match self.book.reopen(Clock::wall_ns()) {
             Look::Up { size, disowned } => {
                 tracing::info!(event = "audit.reopened", size, disowned);

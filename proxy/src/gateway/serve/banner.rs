@@ -1,5 +1,6 @@
 //! The block that says at the start what is served.
 
+use weir_audit::VerifierKey;
 use weir_audit_store::Opened;
 use weir_session::Context;
 
@@ -7,7 +8,7 @@ use super::memory::memory;
 use crate::config::{self, Config, Durability};
 
 /// What is served, in one block.
-pub(crate) fn banner(config: &Config, context: &Context, opened: &Opened, threads: usize) -> String {
+pub(crate) fn banner(config: &Config, context: &Context, opened: &Opened, key: &VerifierKey, threads: usize) -> String {
     use std::fmt::Write as _;
     let mut text = format!("weir {}\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: String| {
@@ -58,6 +59,7 @@ pub(crate) fn banner(config: &Config, context: &Context, opened: &Opened, thread
             }
         ),
     );
+    line("signed by", key.to_string());
     line("metrics", format!("http://{}/metrics", config.admin.metrics));
     line("memory", memory(&config.limits, threads));
     text

@@ -117,7 +117,7 @@ fn own_entries_come_first_and_keep_their_receipts() {
     assert_eq!(ground.commit(vec![intent(2), entry(2)]), (2, 0));
     assert_eq!(ground.kinds(), [Kind::Boot, Kind::Produce]);
     assert_eq!((ground.book.owed(), ground.book.take_lost()), (0, 0));
-    assert_eq!(ground.book.head_note().unwrap().size, 2);
+    assert_eq!(ground.book.state().unwrap().head.size(), 2);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn nothing_is_recorded_between_a_failed_write_and_the_reopened_log() {
     let written = ground.book.commit(vec![(Ticket::new(CLIENT, 9), entry(1))]);
     assert_eq!(written.failure.as_deref(), Some("no space left on device"));
     assert!(ground.book.is_down());
-    assert_eq!(ground.book.head_note(), None, "nobody knows what the head file may say");
+    assert_eq!(ground.book.state(), None, "nobody knows what a checkpoint may say");
     ground.fails(Fails::No);
     assert_eq!(ground.commit(vec![entry(1), intent(2)]), (0, 2), "the disk is well, the position is unknown");
     ground.opens(Err(false));

@@ -111,7 +111,8 @@ impl Writer {
     }
 
     fn prune(&mut self, plan: Plan) {
-        let prune = plan.prune.clone();
+        let mut prune = plan.prune.clone();
+        prune.note = Some(self.keeper.key().sign_prune(&prune));
         let (from, to) = (prune.from, prune.cut.size());
         if !self.book.sink_mut().is_some_and(|store| store.stage(plan)) {
             return;

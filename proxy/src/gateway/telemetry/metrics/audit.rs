@@ -16,6 +16,10 @@ pub(crate) struct AuditMetrics {
     pub(crate) bytes: IntGauge,
     pub(crate) stops: IntCounterVec,
     pub(crate) pruned: IntCounter,
+    pub(crate) checkpoints: IntCounter,
+    pub(crate) checkpoint_failures: IntCounter,
+    pub(crate) checkpoint_size: IntGauge,
+    pub(crate) anchor_lines_dropped: IntCounter,
 }
 
 impl AuditMetrics {
@@ -38,6 +42,15 @@ impl AuditMetrics {
                 &["reason"],
             )?,
             pruned: maker.counter("weir_audit_pruned_entries_total", "Entries that retention removed.")?,
+            checkpoints: maker.counter("weir_audit_checkpoints_total", "Checkpoints signed and kept.")?,
+            checkpoint_failures: maker
+                .counter("weir_audit_checkpoint_failures_total", "Checkpoints that could not be signed or kept.")?,
+            checkpoint_size: maker
+                .gauge("weir_audit_checkpoint_entries", "Entries that the last checkpoint covers.")?,
+            anchor_lines_dropped: maker.counter(
+                "weir_audit_anchor_lines_dropped_total",
+                "Checkpoints that were not printed because nobody took the lines before them.",
+            )?,
         })
     }
 }
