@@ -97,6 +97,41 @@ fn the_readme_configuration_is_accepted_and_its_commands_run() {
 }
 
 #[test]
+fn the_audit_page_is_accepted_and_its_commands_run() {
+    let text = std::fs::read_to_string(root().join("docs/audit.md")).unwrap();
+    let directory = WorkDir::new().unwrap();
+    std::fs::create_dir(directory.path().join("policies")).unwrap();
+    std::fs::write(directory.path().join("policies/none.yaml"), "version: 1\n").unwrap();
+    let rest = "version: 1\ndata_dir: data\nupstream: { bootstrap: [\"localhost:9092\"] }\npolicies: [\"policies/*.yaml\"]\n\
+                listeners: [ { name: try, bind: \"127.0.0.1:9192\", auth: { anonymous: {} } } ]\n";
+    for yaml in blocks(&text, "yaml") {
+        std::fs::write(directory.path().join("weir.yaml"), format!("{rest}{yaml}")).unwrap();
+        assert!(succeeds(directory.path(), &["check"]).contains("no problems"));
+    }
+    std::fs::write(directory.path().join("trust.txt"), "").unwrap();
+    let flat = text.lines().map(str::trim_start).collect::<Vec<_>>().join("\n");
+    let mut ran = 0;
+    for line in blocks(&flat, "sh").join("").lines() {
+        let command = line.strip_prefix("weir ").unwrap().split(" > ").next().unwrap();
+        // A text in quotes is one argument.
+        let parts = command.split('"').enumerate().flat_map(|(at, part)| {
+            let words: Vec<&str> = if at % 2 == 1 { vec![part] } else { part.split_whitespace().collect() };
+            words
+        });
+        let arguments = parts.collect::<Vec<_>>();
+        let output = weir(directory.path(), &arguments);
+        // Nothing was recorded here, which is never success (3), and no error of usage (2), but for the files that are not there.
+        let given = arguments.contains(&"--anchor");
+        let expected = if given { 2 } else { 3 };
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(expected), "weir {command}: {told}");
+        assert!(!given || told.contains("trust file has no key"), "{told}");
+        ran += 1;
+    }
+    assert_eq!(ran, 8);
+}
+
+#[test]
 fn the_wrapper_commands_of_the_readme_exist() {
     let text = std::fs::read_to_string(root().join("README.md")).unwrap();
     let justfile = std::fs::read_to_string(root().join("justfile")).unwrap();

@@ -77,6 +77,12 @@ pub fn report(args: &CheckArgs, surroundings: &Surroundings<'_>, out: &mut impl 
     {
         writeln!(out, "{outlook}")?;
     }
+    if let (true, Some((config, _))) = (good, &loaded)
+        && let Ok(Some(keys)) = weir_audit_store::listed_keys(&config.data_dir)
+        && let Some(key) = keys.all().last()
+    {
+        writeln!(out, "checkpoints of the audit log are signed by {key}")?;
+    }
     Ok(good)
 }
 

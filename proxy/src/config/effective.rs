@@ -108,7 +108,14 @@ const DEFAULTS: &str = r#"
 upstream: { node_ids: ["0-9"], connect_timeout: 5s }
 identity: { clock_skew: 30s, session_max: 1h, issuers: [] }
 keys: []
-audit: { durability: strict, topics: [], digest: batch, hold_max: 10s, retain: { reserve: 64MiB, then: stop } }
+audit:
+  durability: strict
+  topics: []
+  digest: batch
+  hold_max: 10s
+  retain: { reserve: 64MiB, then: stop }
+  checkpoint: { every: 1s, idle: 60s }
+  anchors: [stdout]
 limits:
   connections_max: 10000
   connections_per_address_max: 500

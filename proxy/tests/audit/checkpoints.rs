@@ -70,6 +70,10 @@ fn what_was_printed_proves_that_the_directory_is_the_newest() {
     let banner = wait_for("the banner", || Some(collected(&gateway).0).filter(|text| text.contains("signed by")));
     assert!(banner.contains(vkey), "{banner}");
 
+    let config = gateway.weir.options().config.display().to_string();
+    let checked = gateway.weir.options().run(&["check", "--config", &config]).unwrap();
+    assert!(checked.stdout.contains(&format!("signed by {vkey}")), "{}", checked.stdout);
+
     // A checkpoint while it runs, verified while it runs.
     wait_for("a checkpoint", || collected(&gateway).1.pop());
     let lines = folder.path().join("collected.log");

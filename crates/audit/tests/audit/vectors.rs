@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use weir_audit::{
-    ChainState, ClientRef, Decision, Entry, EntryBody, EventId, HeadNote, IntentId, IntentRow, Kind, Outcome, Part,
-    PrincipalKind, PrincipalRef, RuleHit, SessionId, chain,
+    ChainState, Checkpoint, CheckpointKey, ClientRef, Decision, Entry, EntryBody, EventId, HeadNote, IntentId,
+    IntentRow, Kind, Outcome, Part, PrincipalKind, PrincipalRef, RuleHit, SessionId, chain,
 };
 
 use crate::common::{START, committer, entry, ticket};
@@ -113,6 +113,17 @@ fn documented() -> &'static str {
 #[test]
 fn the_documented_vectors_are_what_is_written() {
     assert_eq!(documented(), vectors(), "docs/audit-format.md has other vectors");
+}
+
+#[test]
+fn the_documented_checkpoint_is_what_is_signed() {
+    let mut committer = committer();
+    bodies().into_iter().for_each(|body| drop(committer.commit(vec![(ticket(0), entry(body))])));
+    let key = CheckpointKey::from_seed(committer.state().chain, &[1; 32]).unwrap();
+    let signed = key.sign(&Checkpoint::of(committer.state())).unwrap();
+    let documented = DOCS.split_once("```checkpoint\n").unwrap().1.split_once("```").unwrap().0;
+    assert_eq!(documented, format!("{}\n\n{signed}", key.verifier()), "docs/audit-format.md has another checkpoint");
+    assert_eq!(documented.split_once("\n\n").unwrap().1.parse(), Ok(signed));
 }
 
 #[test]

@@ -101,10 +101,8 @@ fn log(newer: bool) -> tempfile::TempDir {
     let (store, opened) = Store::open(data_dir.path()).unwrap();
     let mut committer = Committer::open(store, opened.chain);
     for seq in 0..4 {
-        if !newer || seq == 3 {
-            if seq > 0 {
-                checkpoint(&mut committer);
-            }
+        if seq > 0 && (!newer || seq == 3) {
+            checkpoint(&mut committer);
         }
         let commit = Commit::Entry { entry: body(seq), closes: Vec::new() };
         assert_eq!(committer.commit(vec![(Ticket::new(ConnectionId(1), seq), commit)]).receipts.len(), 1);
