@@ -46,6 +46,10 @@ impl Writer {
     /// From now on nothing new is recorded, and so nothing is let through. `found_full`: the database was told so by the disk.
     pub(super) fn stop_for(&mut self, why: Stop, found_full: bool) {
         if self.stopped.is_some() {
+            if found_full {
+                // What is left to say needs the ballast now.
+                self.disk.room_for_last_words(true);
+            }
             return;
         }
         self.book.pause();
