@@ -55,14 +55,15 @@ impl World {
         if self.questions.try_send(ids).is_ok() {
             return;
         }
-        let source = Source {
-            event: "cluster.questions_full",
-            listener: String::new(),
-            who: String::new(),
-            what: String::new(),
-        };
-        if let Some(suppressed) = self.throttle.pass(self.started.elapsed(), source).line {
+        if let Some(suppressed) = self.line("cluster.questions_full", "") {
             tracing::warn!(event = "cluster.questions_full", limit = TOPIC_QUESTIONS_MAX, suppressed);
         }
+    }
+
+    /// Whether a line may be written that clients can cause again and again and that names none of them; in it how many like it were
+    /// not written since the last one.
+    fn line(&self, event: &'static str, what: &str) -> Option<Option<u64>> {
+        let source = Source { event, listener: String::new(), who: String::new(), what: what.to_owned() };
+        self.throttle.pass(self.started.elapsed(), source).line
     }
 }
