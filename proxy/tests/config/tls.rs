@@ -199,3 +199,20 @@ fn the_upstream_is_checked_against_somebody() {
     );
     check_upstream("{ ca: ca.pem, verify: false }", &["error: unknown key `verify` | weir.yaml:7:22"]);
 }
+
+#[test]
+fn pem_files_have_a_size() {
+    const PEM_BYTES_MAX: usize = 1 << 20;
+    let padded = |to: usize| {
+        move |folder: &Path| {
+            prepare(folder);
+            let pem = fs::read_to_string(folder.join("ca.pem")).unwrap();
+            fs::write(folder.join("ca.pem"), format!("{pem}{}", "\n".repeat(to - pem.len()))).unwrap();
+        }
+    };
+    let (from, to) = ("  connect_timeout: 3s\n", "  connect_timeout: 3s\n  tls: { ca: ca.pem }\n");
+    check_in(padded(PEM_BYTES_MAX), from, to, &[]);
+    let expected =
+        "error: cannot read certificate authority `ca.pem`: it is larger than 1048576 bytes | weir.yaml:7:14";
+    check_in(padded(PEM_BYTES_MAX + 1), from, to, &[expected]);
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustls::version::{TLS12, TLS13};
-use weir_testkit::{Certificate, Listener};
+use weir_testkit::{Authority, Certificate, Listener};
 
 use crate::ground::{Client, Weir, cluster, der, place, wait};
 
@@ -103,4 +103,34 @@ fn a_new_certificate_is_shown_within_two_seconds_and_old_connections_stay() {
     };
     assert_eq!((reloads("kept"), reloads("loaded")), (3.0, 3.0));
     assert!(Path::new(&at("current")).exists());
+}
+
+#[test]
+fn other_files_and_versions_that_the_configuration_names_are_taken() {
+    let authority = Authority::new("test CA").unwrap();
+    let issue = || authority.issue(&["127.0.0.1"]).unwrap();
+    let (first, second) = (issue(), issue());
+    let weir = Weir::start(
+        "127.0.0.1:1",
+        |dir| {
+            place(dir, "one", &first);
+            place(dir, "two", &second);
+        },
+        |yaml, ports| {
+            let listener = Listener::anonymous("open", &ports.address(0), &["apps"]);
+            yaml.listener(listener.line("tls: { cert: one.crt, key: one.key }"))
+        },
+    );
+    let stage = Stage { weir, ca: authority.pem().to_owned() };
+    assert_eq!(stage.connect().shown(), der(&first.cert));
+    let old = "tls: { cert: one.crt, key: one.key }";
+    let yaml = stage.weir.dir.read("weir.yaml").unwrap();
+    let write = |tls: &str| drop(stage.weir.dir.write("weir.yaml", yaml.replace(old, tls)).unwrap());
+    // The control: half of it is nothing.
+    write("tls: { cert: two.crt, key: one.key }");
+    wait("a complaint", || (!stage.weir.lines("config.rejected").is_empty()).then_some(()));
+    assert_eq!(stage.connect().shown(), der(&first.cert));
+    write("tls: { cert: two.crt, key: two.key, min_version: \"1.3\" }");
+    wait("the other certificate", || (stage.connect().shown() == der(&second.cert)).then_some(()));
+    assert!(Client::connect(&stage.weir.address(), &stage.ca, &[&TLS12]).is_err(), "the version, too");
 }

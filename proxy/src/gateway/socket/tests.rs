@@ -10,7 +10,7 @@ use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Read, Socket};
+use super::{Read, SEALED_BYTES_MAX, Socket};
 
 /// A client, and the socket that it came to. `early` is what the client sends together with the end of its handshake.
 async fn pair(version: &'static SupportedProtocolVersion, early: &[u8]) -> (Peer, Socket) {
@@ -73,6 +73,20 @@ async fn read(socket: &mut Socket, wanted: usize, count: usize) -> io::Result<Op
     Ok(Some(bytes))
 }
 
+impl Peer {
+    fn receive(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while bytes.len() < count {
+            assert!(self.connection.read_tls(&mut self.tcp).unwrap() > 0, "{} of {count} bytes", bytes.len());
+            let state = self.connection.process_new_packets().unwrap();
+            let mut piece = vec![0; state.plaintext_bytes_to_read()];
+            io::Read::read_exact(&mut self.connection.reader(), &mut piece).unwrap();
+            bytes.extend_from_slice(&piece);
+        }
+        bytes
+    }
+}
+
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,6 +144,32 @@ async fn what_is_not_tls_after_the_handshake_ends_the_connection() {
         let error = read(&mut socket, 100, 1).await.unwrap_err().to_string();
         assert!(error.contains("does not speak TLS"), "{error}");
         assert!(read(&mut socket, 100, 1).await.is_err(), "and stays so");
+    }
+}
+
+/// As [`Socket::queue`] does with what a session cleared.
+fn queue(socket: &mut Socket, bytes: &[u8], slice: usize) {
+    socket.outgoing.slices.extend(bytes.chunks(slice).map(bytes::Bytes::copy_from_slice));
+    socket.outgoing.len += bytes.len();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_takes_nothing_is_kept_a_bounded_number_of_records() {
+    // More than the buffers of the kernel take.
+    let sent: Vec<u8> = (0..16_u32 << 20).map(|n| (n / 7).to_le_bytes()[0]).collect();
+    for slice in [1_000, 100_000, sent.len()] {
+        let (mut peer, mut socket) = pair(&rustls::version::TLS13, b"").await;
+        queue(&mut socket, &sent, slice);
+        while socket.write().unwrap() {}
+        assert!(!socket.is_flushed() && socket.unsent() > SEALED_BYTES_MAX);
+        let sealed = socket.tls.as_mut().unwrap().connection.process_new_packets().unwrap().tls_bytes_to_write();
+        // Each of the records has a head and a tag.
+        assert!((1..SEALED_BYTES_MAX + SEALED_BYTES_MAX / 4).contains(&sealed), "{sealed} bytes wait");
+        let count = sent.len();
+        let peer = tokio::task::spawn_blocking(move || peer.receive(count));
+        tokio::time::timeout(Duration::from_secs(60), socket.flush()).await.expect("it takes all in the end").unwrap();
+        assert_eq!(socket.unsent(), 0);
+        assert!(peer.await.unwrap() == sent, "in slices of {slice}");
     }
 }
 
