@@ -19,6 +19,11 @@ demo *arguments:
     cargo build --locked --quiet --package weir --package weir-demo
     "${CARGO_TARGET_DIR:-target}/debug/weir-demo" {{arguments}}
 
+# The release binary; prints where it is
+build:
+    cargo build --release --locked --quiet --package weir
+    @echo "${CARGO_TARGET_DIR:-$PWD/target}/release/weir"
+
 # Everything that must hold, part by part, with the time of each
 test:
     tools/parts fmt-check clippy deny unit e2e controls doc
