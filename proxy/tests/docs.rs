@@ -203,3 +203,26 @@ fn the_retention_in_the_documentation_is_accepted() {
     std::fs::write(directory.path().join("weir.yaml"), format!("{rest}{}", retain.replace("prune", "rotate"))).unwrap();
     assert!(!weir(directory.path(), &["check"]).status.success(), "the control");
 }
+
+/// Every relative link of the documentation leads to a file that is there.
+#[test]
+fn the_links_of_the_documentation_lead_somewhere() {
+    let mut pages = vec![root().join("README.md"), root().join("ARCHITECTURE.md")];
+    for folder in ["docs", "docs/clients"] {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap();
+        pages.extend(
+            entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|it| it == "md")),
+        );
+    }
+    let mut followed = 0;
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+        for link in links.filter(|link| !link.contains("://")) {
+            let (path, _) = link.split_once('#').unwrap_or((link, ""));
+            assert!(path.is_empty() || page.parent().unwrap().join(path).exists(), "{}: {link}", page.display());
+            followed += 1;
+        }
+    }
+    assert!(followed > 20, "{followed} links");
+}

@@ -27,7 +27,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::errors::{Row, rows};
+use crate::errors::{Row, rows, says};
 use crate::walks::{Got, Walk, walks};
 use crate::wire::PATIENCE;
 
@@ -62,12 +62,7 @@ fn within(patience: Duration, holds: impl Fn() -> bool) -> Option<()> {
 fn matching(row: &Row, walk: &Walk, peer: Option<&str>) -> Vec<serde_json::Value> {
     let members = row.members();
     assert!(!members.is_empty(), "`{}` has no log line", row.key);
-    walk.weir.log(|line| {
-        let said = |name: &str, value: &str| {
-            line[name] == *value || line[name].as_i64().is_some_and(|number| value == number.to_string())
-        };
-        members.iter().all(|(name, value)| said(name, value)) && peer.is_none_or(|peer| line["peer"] == *peer)
-    })
+    walk.weir.log(|line| says(line, &members) && peer.is_none_or(|peer| line["peer"] == *peer))
 }
 
 #[test]

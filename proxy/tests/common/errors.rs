@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 /// A row, each cell as it stands there.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
@@ -32,10 +34,32 @@ impl Row {
         Self { key: self.key.clone(), gets: gets.to_owned(), log, counter }
     }
 
+    /// What was seen is what the row says: the client got this code or was cut, a log line has the members, the counter has moved.
+    #[track_caller]
+    pub(crate) fn holds(&self, code: Option<i16>, log: &[Value], counted: impl Fn(&str) -> f64) {
+        assert_eq!((self.code(), self.gets.starts_with("closed")), (code, code.is_none()), "{self:?}");
+        let members = self.members();
+        assert!(log.iter().any(|line| says(line, &members)), "{self:?}\n{log:?}");
+        assert!(self.counter().is_none_or(|counter| counted(counter) > 0.0), "{self:?} stands still");
+    }
+
     /// Kafka's code that the client gets; none where the connection is closed.
     pub(crate) fn code(&self) -> Option<i16> {
         self.gets.split(' ').next().and_then(|code| code.parse().ok())
     }
+}
+
+/// Whether a log line has these members.
+pub(crate) fn says(line: &Value, members: &[(String, String)]) -> bool {
+    members.iter().all(|(name, value)| {
+        line[name] == *value || line[name].as_i64().is_some_and(|number| *value == number.to_string())
+    })
+}
+
+/// The row of that name, for a test that walks it.
+#[track_caller]
+pub(crate) fn walks_row(key: &str) -> Row {
+    rows().into_iter().find(|row| row.key == key).unwrap_or_else(|| panic!("docs/errors.md has no row `{key}`"))
 }
 
 /// All rows, in order.

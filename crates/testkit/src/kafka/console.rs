@@ -67,7 +67,7 @@ impl ClientProperties {
     }
 
     fn oauthbearer_from(url: &str) -> Self {
-        let mut properties = Self::default()
+        let properties = Self::default()
             .property("security.protocol", "SASL_PLAINTEXT")
             .property("sasl.mechanism", "OAUTHBEARER")
             .property(
@@ -79,9 +79,14 @@ impl ClientProperties {
                 "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
             )
             .property("sasl.oauthbearer.token.endpoint.url", url);
-        // Without it the client refuses: "The URL cannot be accessed due to restrictions".
-        properties.jvm.push(format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={url}"));
-        properties
+        properties.allow_url(url)
+    }
+
+    /// Lets the client get tokens at that address. Without it the client refuses: "The URL cannot be accessed due to restrictions".
+    #[must_use]
+    pub fn allow_url(mut self, url: &str) -> Self {
+        self.jvm.push(format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={url}"));
+        self
     }
 
     /// Puts TLS under it, trusting the PEM certificates in `ca_file`.
