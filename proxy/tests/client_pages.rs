@@ -1,7 +1,7 @@
 //! The properties on the pages of `docs/clients`, each given to the client that it is for: TLS, the client's own OIDC login, a record that is
 //! masked, and one that is refused.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::path::Path;
 use std::process::Command;
