@@ -12,5 +12,7 @@ mod configured;
 mod docs;
 #[path = "k8s/image.rs"]
 mod image;
+#[path = "k8s/pod.rs"]
+mod pod;
 #[path = "k8s/render.rs"]
 mod render;
