@@ -153,7 +153,12 @@ fn the_configurations_pass_the_check_where_they_are_mounted() {
 #[test]
 fn a_pod_with_a_mistake_does_not_pass() {
     let pod = Pod::of(BASE);
-    for secret in ["/etc/weir/tls/tls.key", "/etc/weir/brokers-login/password", "/etc/weir/audit-key/key"] {
+    // The path, and how a message names it when nothing is there.
+    for (secret, name) in [
+        ("/etc/weir/tls/tls.key", "/etc/weir/tls/tls.key"),
+        ("/etc/weir/brokers-login/password", "`upstream.auth.password`"),
+        ("/etc/weir/audit-key/key", "/etc/weir/audit-key/key"),
+    ] {
         let file = pod.path(secret);
         // Without `defaultMode` a Secret's files are for everybody.
         fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
@@ -164,7 +169,7 @@ fn a_pod_with_a_mistake_does_not_pass() {
         assert!(good, "{told}");
         fs::rename(&file, file.with_extension("away")).unwrap();
         let (good, told) = pod.check();
-        assert!(!good && told.contains(secret), "{secret}: {told}");
+        assert!(!good && told.contains(name) && told.contains("no such file"), "{secret}: {told}");
         fs::rename(file.with_extension("away"), &file).unwrap();
     }
     // What the image lacks, weir does not find: the lock holds.
