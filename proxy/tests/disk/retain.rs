@@ -91,7 +91,9 @@ fn now() -> u64 {
 fn first(gateway: &Gateway) -> u64 {
     let (exit, report) = gateway.verify();
     assert_eq!(exit, Some(0), "{report}");
-    report["size"].as_u64().unwrap() - report["entries"].as_u64().unwrap()
+    let (first, size, entries) = (&report["first"], &report["size"], &report["entries"]);
+    assert_eq!(size.as_u64().unwrap() - entries.as_u64().unwrap(), first.as_u64().unwrap());
+    first.as_u64().unwrap()
 }
 
 #[test]

@@ -107,6 +107,9 @@ fn write_text(report: &Report, now: u64, out: &mut impl Write) -> io::Result<()>
             let signed = if report.signed { "signed to entry" } else { "not signed, head file at entry" };
             writeln!(out, "{entries}, chain and tree intact, {signed} {}", kept.saturating_sub(1))?;
             write_coverage(report, now, out)?;
+            if report.first > 0 {
+                writeln!(out, "entries before {} were pruned, and the log says so", report.first)?;
+            }
             writeln!(out, "root {}", report.root)
         }
         Verdict::Inconclusive if report.rows == 0 => writeln!(out, "inconclusive: the log has no entries"),
@@ -179,6 +182,7 @@ struct JsonReport<'a> {
     verdict: &'static str,
     error: Option<String>,
     entries: Option<u64>,
+    first: Option<u64>,
     size: Option<u64>,
     root: Option<String>,
     signed: Option<bool>,
@@ -227,6 +231,7 @@ impl<'a> JsonReport<'a> {
             verdict,
             error: result.as_ref().err().map(ToString::to_string),
             entries: report.map(|report| report.rows),
+            first: report.map(|report| report.first),
             size: report.map(|report| report.size),
             root: report.map(|report| report.root.to_string()),
             signed: report.map(|report| report.signed),
