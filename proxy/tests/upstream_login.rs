@@ -51,6 +51,19 @@ fn without_a_login_the_broker_lets_nothing_through_and_the_log_says_what_to_do()
 }
 
 #[test]
+fn check_logs_in_as_weir_does() {
+    let auth = "auth: { mechanism: scram-sha-512, username: weir, password: { file: kafka.password } }";
+    let prepare = |dir: &weir_testkit::WorkDir| drop(dir.write("kafka.password", PASSWORD).unwrap());
+    let weir = Weir::start("LOGIN", auth, prepare, &[]);
+    let good = weir.options().run(&["check", "--connect"]).unwrap().success("check --connect").unwrap();
+    assert!(good.stdout.contains("1 broker (1)"), "{}", good.stdout);
+    weir.dir.write("kafka.password", "not-the-password").unwrap();
+    let told = weir.options().run(&["check", "--connect"]).unwrap();
+    assert!(!told.status.success() && told.stdout.contains("refused the login of `weir`"), "{}", told.stdout);
+    assert!(!told.stdout.contains("not-the-password"));
+}
+
+#[test]
 fn a_port_without_login_is_named() {
     let auth = "auth: { mechanism: plain, username: weir, password: { env: KAFKA_PASSWORD } }";
     let weir = Weir::start_at(KAFKA.bootstrap(), auth, |_| {}, &[("KAFKA_PASSWORD", PASSWORD)]);
