@@ -226,3 +226,20 @@ fn the_links_of_the_documentation_lead_somewhere() {
     }
     assert!(followed > 20, "{followed} links");
 }
+
+#[test]
+fn the_login_to_the_brokers_in_the_documentation_is_accepted() {
+    let text = std::fs::read_to_string(root().join("docs/upstream.md")).unwrap();
+    let yaml = blocks(&text, "yaml");
+    let [upstream] = yaml.as_slice() else { panic!("docs/upstream.md shows one configuration") };
+    let directory = WorkDir::new().unwrap();
+    std::fs::create_dir(directory.path().join("policies")).unwrap();
+    std::fs::write(directory.path().join("policies/none.yaml"), "version: 1\naccess: []\n").unwrap();
+    let rest = "version: 1\ndata_dir: data\npolicies: [\"policies/*.yaml\"]\n\
+                listeners: [ { name: try, bind: \"127.0.0.1:9192\", auth: { anonymous: {} } } ]\n";
+    std::fs::write(directory.path().join("weir.yaml"), format!("{upstream}{rest}")).unwrap();
+    // The control: without its password it is refused.
+    assert!(!weir(directory.path(), &["check"]).status.success());
+    directory.write("kafka.password", "any\n").unwrap();
+    succeeds(directory.path(), &["check", "--strict"]);
+}
