@@ -76,7 +76,7 @@ mod tests {
 
     fn check(read: &str, expected: &str, marked: &[&str]) {
         assert_eq!(compare(SENT, read), expected);
-        let marks = changed_values(SENT, read).into_iter().map(|mark| &read[mark]).collect::<Vec<_>>();
+        let marks = changed_values(SENT, read).into_iter().map(|mark| read.get(mark).unwrap()).collect::<Vec<_>>();
         assert_eq!(marks, marked);
     }
 

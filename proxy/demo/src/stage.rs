@@ -95,8 +95,8 @@ impl Stage {
     /// The last entry of a kind, as `weir audit query` gives it. Failed logins are merged for a second before there is one.
     pub(crate) fn entry(&self, kind: &str) -> Result<Value, DemoError> {
         let last = |answer: &str| {
-            let entries = answer.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            entries.filter(|entry| entry.get("kind").and_then(Value::as_str) == Some(kind)).next_back()
+            let mut entries = answer.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            entries.rfind(|entry| entry.get("kind").and_then(Value::as_str) == Some(kind))
         };
         let found = self.verb_until(&["audit", "query", "--output", "ndjson"], |answer| last(answer).is_some())?.stdout;
         Ok(last(&found).unwrap_or(Value::Null))
