@@ -1,6 +1,6 @@
 //! The one thread that writes the audit log: group commit in, receipts out.
 //!
-//! It takes what is queued, dwells a moment where [`GroupCommit`] says that more is due, commits with one sync, and hands each
+//! It takes what is queued, dwells a moment where `weir_audit::GroupCommit` says that more is due, commits with one sync, and hands each
 //! receipt to the connection whose ticket it carries. When a write fails everything is unrecorded until the store was opened
 //! again and has shown where it stands.
 //!
