@@ -540,7 +540,7 @@ fn edits_are_bounded_too() {
         }
     }
     for (count, size, passes) in
-        [(2_000_000, 0, true), (2_000_001, 0, false), (1, 64 << 20, true), (64, 1 << 20, true), (65, 1 << 20, false)]
+        [(2_000_000, 0, true), (2_000_001, 0, false), (1, 32 << 20, true), (32, 1 << 20, true), (33, 1 << 20, false)]
     {
         let limits = Limits::default();
         let options = Options { limits: &limits, digest_key: None };

@@ -28,6 +28,8 @@ pub struct Context {
     pub limits: Limits,
     /// Which topics wait for the audit log, and how long.
     pub audit: AuditRules,
+    /// Whether the audit log can be written. While it cannot, every topic is audited strictly: what cannot be recorded does not move.
+    pub recording: bool,
     /// The protection that is switched off.
     #[cfg(feature = "sabotage")]
     pub sabotage: Option<crate::Sabotage>,
@@ -50,6 +52,12 @@ impl Context {
             None => !view.brokers.is_empty(),
         };
         self.view.as_ref().filter(there).cloned()
+    }
+
+    /// How a topic is audited now.
+    pub(crate) fn audited(&self, topic: &str) -> TopicAudit {
+        let audit = self.audit.of(topic);
+        if self.recording { audit } else { TopicAudit { durability: Durability::Strict, ..audit } }
     }
 
     /// Whether a reply waits for its entry.

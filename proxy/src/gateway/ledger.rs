@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, TrySendError};
 use std::thread::JoinHandle;
 
+use tokio::sync::watch;
 use weir_audit::{Commit, EntryBody, IntentId, Ticket};
 use weir_audit_store::{Opened, Store};
 
@@ -63,6 +64,7 @@ enum Order {
 #[derive(Clone)]
 pub(crate) struct Ledger {
     orders: mpsc::SyncSender<Order>,
+    recording: watch::Receiver<bool>,
     /// Entries that found the queue full.
     turned_away: Arc<AtomicU64>,
     metrics: Arc<Metrics>,
@@ -102,11 +104,17 @@ impl Ledger {
         opened.checkpoint.into_iter().for_each(|kept| book.keep(kept));
         let (turned, counts) = (Arc::clone(&turned_away), Arc::clone(&metrics));
         let (keeping, room) = ((keeper, idle), (retain, disk, first));
-        let writer = Writer::new(book, keeping, queue, Own::new(seed), room, turned, counts);
+        let (up, recording) = watch::channel(true);
+        let writer = Writer::new(book, keeping, queue, Own::new(seed), room, turned, (counts, up));
         let in_doubt = opened.in_doubt;
         let thread =
             std::thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run(&in_doubt, before))?;
-        Ok((Self { orders, turned_away, metrics }, LedgerThread { thread }))
+        Ok((Self { orders, recording, turned_away, metrics }, LedgerThread { thread }))
+    }
+
+    /// Whether the log can be written.
+    pub(crate) fn recording(&self) -> watch::Receiver<bool> {
+        self.recording.clone()
     }
 
     /// Queues a commit; false when the queue is full, which is the same as unrecorded.

@@ -276,8 +276,8 @@ impl Reloader {
         let keys = &self.shared.keys;
         self.shared.world.update(|context| {
             let identity = Arc::new(keys.follow(&config.identity, identity));
-            // What is known of the cluster is not configured.
-            *context = Context { view: context.view.take(), identity, ..fresh };
+            // What is known of the cluster and of the log is not configured.
+            *context = Context { view: context.view.take(), identity, recording: context.recording, ..fresh };
         });
         (self.running, self.applied) = (config, seen);
         Ok(())

@@ -141,6 +141,7 @@ async fn run(
     let keys = Keys::new(world.clone(), Arc::clone(&metrics));
     let identity = config.identity.build()?;
     world.update(|context| context.identity = Arc::new(keys.follow(&config.identity, identity)));
+    tokio::spawn(world.clone().follow_log(ledger.recording()));
     let shared = Arc::new(Shared {
         clock: Clock::start(),
         world: world.clone(),

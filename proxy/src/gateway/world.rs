@@ -44,6 +44,14 @@ impl World {
         self.current.subscribe()
     }
 
+    /// Tells sessions whether the audit log can be written, as long as somebody writes it.
+    pub(crate) async fn follow_log(self, mut recording: watch::Receiver<bool>) {
+        while recording.changed().await.is_ok() {
+            let up = *recording.borrow_and_update();
+            self.update(|context| context.recording = up);
+        }
+    }
+
     /// Changes parts of the context; everything else stays.
     pub(crate) fn update(&self, change: impl FnOnce(&mut Context)) {
         self.current.send_modify(|context| change(Arc::make_mut(context)));

@@ -272,25 +272,3 @@ fn short(place: usize) -> u32 {
 fn wide(place: u32) -> usize {
     usize::try_from(place).unwrap_or(usize::MAX)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::{EDIT_BYTES_MAX, EDITS_MAX, Edits, Field};
-
-    #[test]
-    fn takes_edits_up_to_their_limits_and_says_so_beyond() {
-        let mut edits = Edits::default();
-        for at in 0..EDITS_MAX {
-            edits.mask(Field::Value, at..at + 1, b'*');
-        }
-        assert!(!edits.overflows);
-        edits.mask(Field::Value, EDITS_MAX..EDITS_MAX + 1, b'*');
-        assert!(edits.overflows);
-
-        edits.clear();
-        edits.replace(Field::Value, 0..1, &vec![b'x'; EDIT_BYTES_MAX]);
-        assert!(!edits.overflows);
-        edits.replace(Field::Value, 1..2, b"x");
-        assert!(edits.overflows);
-    }
-}

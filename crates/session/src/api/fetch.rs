@@ -92,8 +92,7 @@ pub(crate) fn response(caller: &Caller, pending: Box<Pending>, arrived: Arrived)
             continue;
         }
         let rules = caller.context.rules(&caller.subject(), name, Direction::Consume);
-        let audit = &caller.context.audit;
-        let digest_key = audit.of(name).digest.then(|| audit.digest_key.clone());
+        let digest_key = caller.context.audited(name).digest.then(|| caller.context.audit.digest_key.clone());
         for (partition_at, partition) in topic.partitions.iter().enumerate() {
             if let Some(records) = partition.records.clone().filter(|records| !Range::is_empty(records)) {
                 let (rules, digest_key) = (rules.clone(), digest_key.clone());
@@ -129,7 +128,7 @@ pub(crate) fn settle(
     let mut fault = None;
     for found in &inspection.partitions {
         let Some(name) = pending.planned_name(inspection, found) else { continue };
-        durability = durability.max(caller.context.audit.of(name).durability);
+        durability = durability.max(caller.context.audited(name).durability);
         records += u64::from(found.records);
         changed += u64::from(found.edited_records);
         bytes += found.bytes_in as u64;

@@ -131,7 +131,7 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, event_id: EventId, no
         let code = whole.or_else(|| verdict(caller, name.as_deref(), notes));
         let (mut rules, mut digest_key) = (None, None);
         if let (Some(name), None) = (&name, code) {
-            let audit = caller.context.audit.of(name);
+            let audit = caller.context.audited(name);
             durability = durability.max(audit.durability);
             rules = caller.context.rules(&caller.subject(), name, Direction::Produce);
             digest_key = audit.digest.then(|| caller.context.audit.digest_key.clone());

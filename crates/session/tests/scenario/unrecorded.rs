@@ -2,6 +2,7 @@
 
 use kafka_protocol::messages::{FetchRequest, MetadataRequest, ProduceRequest};
 use weir_audit::{Commit, Kind, Outcome};
+use weir_session::Context;
 
 use crate::batch::Batch;
 use crate::messages::{
@@ -9,7 +10,7 @@ use crate::messages::{
     produced,
 };
 use crate::stage::{authentication, play};
-use crate::world::{SECOND, token};
+use crate::world::{SECOND, context, token};
 
 #[test]
 fn an_intent_that_cannot_be_written_gets_56_and_nothing_goes_on() {
@@ -216,6 +217,24 @@ fn durability_async_waits_for_nothing_and_is_recorded_all_the_same() {
         assert_eq!(code(&stage.answer::<ProduceRequest>()), 0);
         stage.release_log();
         assert_eq!(stage.entries().last().unwrap().outcome, Outcome::Stored);
+    });
+}
+
+#[test]
+fn while_the_log_cannot_be_written_async_topics_do_not_move_either() {
+    play(|stage| {
+        stage.login();
+        stage.fail_log();
+        stage.swap(Context { recording: false, ..context() });
+        stage.ask(PRODUCE, &produce("clicks", &Batch::of(["a"])));
+        stage.heard_nothing();
+        assert_eq!(code(&stage.answer::<ProduceRequest>()), 56);
+        stage.heal_log();
+        stage.swap(context());
+        stage.ask(PRODUCE, &produce("clicks", &Batch::of(["a"])));
+        let (asked, request) = stage.heard::<ProduceRequest>();
+        stage.say(&asked, &produced(&request, 0, 0));
+        assert_eq!(code(&stage.answer::<ProduceRequest>()), 0);
     });
 }
 

@@ -143,6 +143,7 @@ pub(crate) fn context() -> Context {
             digest_key: DigestKey([9; 32]),
             hold_max: 10 * SECOND,
         },
+        recording: true,
         #[cfg(feature = "sabotage")]
         sabotage: None,
     }

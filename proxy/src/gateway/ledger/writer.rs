@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use weir_audit::{BATCH_ENTRIES_MAX, GroupCommit, IntentRow, Kind, Merger, SignedCheckpoint, Step, Ticket};
 use weir_audit_store::Store;
 
@@ -46,6 +47,8 @@ pub(super) struct Writer {
     own: Own,
     turned_away: Arc<AtomicU64>,
     metrics: Arc<Metrics>,
+    /// Whether the log can be written.
+    recording: watch::Sender<bool>,
     started: Instant,
     reopen_at: Instant,
     reopen_failures: u32,
@@ -70,7 +73,7 @@ impl Writer {
         own: Own,
         (retain, disk, first): (RetainConfig, Disk, u64),
         turned_away: Arc<AtomicU64>,
-        metrics: Arc<Metrics>,
+        (metrics, recording): (Arc<Metrics>, watch::Sender<bool>),
     ) -> Self {
         Self {
             book,
@@ -84,6 +87,7 @@ impl Writer {
             own,
             turned_away,
             metrics,
+            recording,
             started: Instant::now(),
             reopen_at: Instant::now(),
             reopen_failures: 0,
@@ -267,9 +271,15 @@ impl Writer {
         }
     }
 
+    /// Says whether the log can be written, to whoever watches and to all sessions.
+    fn set_up(&self, up: bool) {
+        self.metrics.audit.up.set(i64::from(up));
+        self.recording.send_replace(up);
+    }
+
     /// The log went down.
     fn failed(&mut self, error: &str) {
-        self.metrics.audit.up.set(0);
+        self.set_up(false);
         self.metrics.ready.block(Part::Audit, "the audit log cannot be written");
         self.reopen_at = Instant::now() + REOPEN_PAUSE;
         tracing::error!(
@@ -298,7 +308,7 @@ impl Writer {
                     // It can be written, and has no room.
                     Some(stopped) => self.metrics.ready.block(Part::Audit, stopped.reason()),
                     None => {
-                        self.metrics.audit.up.set(1);
+                        self.set_up(true);
                         self.metrics.ready.clear(Part::Audit);
                     }
                 }

@@ -57,6 +57,7 @@ pub(crate) fn context(config: &Config, policy: PolicySet, digest_key: [u8; 32]) 
             digest_key: DigestKey(digest_key),
             hold_max: config.audit.hold_max,
         },
+        recording: true,
         #[cfg(feature = "sabotage")]
         sabotage: sabotage(),
     })

@@ -55,7 +55,7 @@ impl Writer {
         self.book.pause();
         self.stopped = Some(Stopped { why, since: Instant::now(), words_due: true });
         self.disk.room_for_last_words(found_full);
-        self.metrics.audit.up.set(0);
+        self.set_up(false);
         self.metrics.audit.stops.with_label_values(&[why.name()]).inc();
         self.metrics.ready.block(Part::Audit, why.reason());
         let (free, used) = self.disk.seen().map_or((0, 0), |look| (look.space.free, look.used));
@@ -89,7 +89,7 @@ impl Writer {
         if lost > 0 {
             self.gap(lost, "there was no room for the log; what a client waits for is written again");
         }
-        self.metrics.audit.up.set(1);
+        self.set_up(true);
         self.metrics.ready.clear(Part::Audit);
         tracing::info!(event = "audit.resumed", reason = stopped.why.name(), seconds);
     }
