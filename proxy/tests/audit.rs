@@ -9,6 +9,9 @@ mod checkpoints;
 mod compare;
 #[path = "audit/durability.rs"]
 mod durability;
+#[path = "common/errors.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod errors;
 #[path = "crash_harness/evidence.rs"]
 mod evidence;
 #[path = "audit/failing.rs"]

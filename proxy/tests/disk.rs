@@ -2,8 +2,19 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 
+#[path = "bad_input/batch.rs"]
+#[expect(
+    dead_code,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "made for another test, used in part"
+)]
+mod batch;
 #[path = "crash_harness/compare.rs"]
 mod compare;
+#[path = "common/errors.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod errors;
 #[path = "crash_harness/evidence.rs"]
 mod evidence;
 #[path = "disk/failing.rs"]
@@ -24,6 +35,15 @@ mod moments;
 mod retain;
 #[path = "disk/watch.rs"]
 mod watch;
+#[path = "bad_input/wire.rs"]
+#[expect(
+    dead_code,
+    clippy::panic,
+    clippy::type_complexity,
+    clippy::cast_possible_truncation,
+    reason = "made for another test, used in part"
+)]
+mod wire;
 
 use std::sync::LazyLock;
 

@@ -3,6 +3,9 @@
 //! Logins are those of the clients themselves: Java's `OAuthBearerLoginCallbackHandler` and librdkafka's `oidc` method, in Python.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
+#[path = "common/errors.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod errors;
 #[path = "oidc/ground.rs"]
 mod ground;
 #[expect(
@@ -132,6 +135,8 @@ fn known_keys_go_on_while_the_issuer_is_down() {
     weir.lets_in(&known);
     weir.refuses(&unknown, CANNOT_ASK);
     weir.refuses(&unknown, CANNOT_ASK);
+    let counted = |counter: &str| weir.metric(counter).unwrap_or(0.0);
+    errors::walks_row("keys-unavailable").holds("58", &weir.log("login.refused"), counted);
     weir.lets_in(&known);
     assert!(weir.readyz().starts_with("HTTP/1.1 200"));
     assert!(weir.refreshes(server.issuer(), "failed") >= 2.0);
@@ -151,6 +156,8 @@ fn weir_starts_without_its_issuer_and_says_so() {
     server.stop().unwrap();
     let weir = Weir::start_anyhow(server.issuer(), "discover", &[]);
     weir.refuses(&token, NO_KEYS);
+    let counted = |counter: &str| weir.metric(counter).unwrap_or(0.0);
+    errors::walks_row("keys-missing").holds("58", &weir.log("login.refused"), counted);
     weir.until("the broker is no trouble", |weir| !weir.readyz().contains("broker"));
     let ready = weir.readyz();
     let expected = format!("no keys of issuer `{}`: cannot connect to ", server.issuer());

@@ -1,6 +1,9 @@
 //! A changed configuration acts while weir runs and clients stay connected, and only if all of it is right.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+#[path = "common/errors.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod errors;
 #[path = "common/librdkafka.rs"]
 mod librdkafka;
 #[path = "reload/scene.rs"]
@@ -116,6 +119,8 @@ fn what_is_wrong_is_not_used_and_what_needs_a_restart_is_named() {
     let rejected = scene.change("config.rejected", || scene.write("weir.yaml", &format!("{weir_yaml}lmits: {{}}\n")));
     assert_eq!(rejected["detail"], "unknown key `lmits`");
     assert!(rejected["hint"].as_str().unwrap().contains("limits"), "{rejected}");
+    let value = |counter: &str| scene.metric(counter).parse().unwrap();
+    errors::walks_row("config-rejected").holds("nothing", std::slice::from_ref(&rejected), value);
     // The same file again is no news, until somebody asks.
     let attempts = scene.metric("weir_config_reloads_total{result=\"rejected\"}");
     let again = scene.change("config.rejected", || scene.hang_up());
@@ -127,6 +132,7 @@ fn what_is_wrong_is_not_used_and_what_needs_a_restart_is_named() {
     let moved = weir_yaml.replace("127.0.0.1:9190", "127.0.0.1:9191") + "limits: { idle_timeout: 9m }\n";
     let needed = scene.change("config.restart_needed", || scene.write("weir.yaml", &moved));
     assert_eq!(needed["keys"], "admin.metrics");
+    errors::walks_row("config-restart").holds("nothing", std::slice::from_ref(&needed), value);
     let reloaded = scene.events("config.reloaded").pop().unwrap();
     assert_eq!(reloaded["changed"], "limits.idle_timeout", "the rest is in force");
     assert_eq!(scene.metric("weir_config_current"), "0", "metrics are where they were");

@@ -15,6 +15,9 @@
 mod batch;
 #[path = "surroundings/broker.rs"]
 mod broker;
+#[path = "common/errors.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod errors;
 #[path = "surroundings/refusals.rs"]
 mod refusals;
 #[path = "bad_input/wire.rs"]

@@ -11,6 +11,9 @@
 
 #[path = "tls/clients.rs"]
 mod clients;
+#[path = "common/errors.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod errors;
 #[path = "tls/ground.rs"]
 mod ground;
 #[path = "tls/idle.rs"]

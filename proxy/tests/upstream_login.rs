@@ -3,6 +3,9 @@
 
 #[path = "upstream_login/clients.rs"]
 mod clients;
+#[path = "common/errors.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod errors;
 #[path = "upstream_login/ground.rs"]
 mod ground;
 #[path = "upstream_login/secrets.rs"]
@@ -114,6 +117,7 @@ fn a_wrong_password_is_one_line_until_it_is_the_right_one() {
     weir.refuses_clients();
     let refused = || weir.metric(r#"weir_upstream_logins_total{kind="first",result="refused"}"#);
     until("weir tries again", || refused() >= 2.0);
+    errors::walks_row("broker-login").holds("closed", &[line], |counter| weir.metric(counter));
     assert_eq!(weir.lines("cluster.login_refused").len(), 1, "the same trouble is reported once");
 
     weir.dir.write("kafka.password", format!("{PASSWORD}\n")).unwrap();

@@ -1,5 +1,7 @@
 //! The rows of `docs/errors.md`, for whoever walks them.
 
+#![expect(clippy::panic, reason = "test code")]
+
 use std::path::Path;
 
 use serde_json::Value;
@@ -34,13 +36,20 @@ impl Row {
         Self { key: self.key.clone(), gets: gets.to_owned(), log, counter }
     }
 
-    /// What was seen is what the row says: the client got this code or was cut, a log line has the members, the counter has moved.
+    /// What was seen is what the row says: what the client got begins so, a log line has the members, the counter has moved.
     #[track_caller]
-    pub(crate) fn holds(&self, code: Option<i16>, log: &[Value], counted: impl Fn(&str) -> f64) {
-        assert_eq!((self.code(), self.gets.starts_with("closed")), (code, code.is_none()), "{self:?}");
+    pub(crate) fn holds(&self, told: &str, log: &[Value], counted: impl Fn(&str) -> f64) {
+        assert!(self.gets.starts_with(told), "{self:?}: {told}");
         let members = self.members();
         assert!(log.iter().any(|line| says(line, &members)), "{self:?}\n{log:?}");
         assert!(self.counter().is_none_or(|counter| counted(counter) > 0.0), "{self:?} stands still");
+    }
+
+    /// What weir says on its standard error when it does not start is what the row says.
+    #[track_caller]
+    pub(crate) fn is_said(&self, stderr: &str) {
+        let parts = self.log.split('`').skip(1).step_by(2).collect::<Vec<_>>();
+        assert!(!parts.is_empty() && parts.iter().all(|part| stderr.contains(part)), "{self:?}\n{stderr}");
     }
 
     /// Kafka's code that the client gets; none where the connection is closed.

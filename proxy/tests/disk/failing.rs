@@ -3,10 +3,12 @@
 use std::process::{Child, Command, Stdio};
 
 use crate::KAFKA;
+use crate::errors::walks_row;
 use crate::gateway::{Gateway, Setting};
 use crate::load::{Load, PARTITIONS};
 use crate::watch::{
-    assert_not_ready, events, is_ready, settle, wait_for, wait_for_event, wait_for_more, wait_for_standstill,
+    assert_not_ready, events, is_ready, log, settle, told, value, wait_for, wait_for_event, wait_for_more,
+    wait_for_standstill,
 };
 
 /// strace, attached to a running process, lets every sync of file data fail until it is let go.
@@ -58,6 +60,7 @@ fn a_disk_that_begins_to_fail_under_load_and_is_healed_costs_nothing_but_time() 
         // It is opened again and again, and fails again and again.
         wait_for_event(&gateway, "audit.reopen_failed", round + 1);
         wait_for_standstill(&gateway, &load);
+        walks_row("log-fails").holds(&told(&gateway, topic), &log(&gateway), |counter| value(&gateway, counter));
         assert_not_ready(&gateway, if error == "EIO" { "the audit log cannot be written" } else { "the disk" });
         fault.heal();
         wait_for(&gateway, "it is ready again", || is_ready(&gateway));

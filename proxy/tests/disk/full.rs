@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::KAFKA;
+use crate::errors::walks_row;
 use crate::gateway::{Gateway, Setting};
 use crate::load::{Load, PARTITIONS};
 use crate::watch::{
-    assert_not_ready, events, is_ready, metric, settle, wait_for, wait_for_event, wait_for_more, wait_for_standstill,
+    assert_not_ready, events, is_ready, log, metric, settle, told, value, wait_for, wait_for_event, wait_for_more,
+    wait_for_standstill,
 };
 
 const MIB: u64 = 1 << 20;
@@ -81,6 +83,7 @@ fn a_full_disk_refuses_and_withholds_and_goes_on_when_there_is_room() {
     wait_for_standstill(&gateway, &load);
     assert_not_ready(&gateway, "the disk of the audit log is full");
     assert_eq!(events(&gateway, "audit.write_failed"), 0);
+    walks_row("disk-full").holds(&told(&gateway, topic), &log(&gateway), |counter| value(&gateway, counter));
     let refused = metric(&gateway, "weir_audit_unrecorded_total");
     wait_for(&gateway, "more refusals", || metric(&gateway, "weir_audit_unrecorded_total") > refused);
     other.remove();

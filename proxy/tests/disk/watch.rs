@@ -6,11 +6,15 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::KAFKA;
+use crate::batch::plain;
 use crate::compare::{Finding, compare};
 use crate::evidence::{Broker, Log, Span};
 use crate::gateway::{Gateway, count};
 use crate::load::Load;
+use crate::wire::{Client, PRODUCE, produce_body, produced};
 
 /// Generous: two cores may be busy with other tests.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(90);
@@ -85,6 +89,25 @@ pub(crate) fn metric(gateway: &Gateway, name: &str) -> u64 {
     let (_, body) = get(gateway, "/metrics");
     let lines = body.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+/// What a client of its own is told that produces now.
+pub(crate) fn told(gateway: &Gateway, topic: &str) -> String {
+    let body = produce_body(-1, &[(topic, &[(0, &plain(&["{}"]))])]);
+    let answer = Client::connect(&gateway.bootstrap).call(PRODUCE, 8, &body).unwrap();
+    produced(&answer)[0].error.to_string()
+}
+
+/// A series of a metric, with its labels.
+pub(crate) fn value(gateway: &Gateway, series: &str) -> f64 {
+    let (_, body) = get(gateway, "/metrics");
+    let line = body.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+}
+
+/// The log so far.
+pub(crate) fn log(gateway: &Gateway) -> Vec<Value> {
+    gateway.weir.output().unwrap().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// Ends load and weir in order and compares the three accounts.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use weir_testkit::{Kafka, KafkaOptions, PortBlock, WeirProcess, WorkDir};
 
+use crate::errors::walks_row;
 use crate::wire::{self, API_VERSIONS, Client, METADATA, PATIENCE, PRODUCE, metadata_body, produce_body};
 use crate::{batch, options, yaml};
 
@@ -139,6 +140,12 @@ fn a_broker_that_is_down_at_the_start_is_waited_for() {
     asking.hears_nothing_for(Duration::from_millis(300));
     stage.closed(&mut asking, "no answer within 1s");
     stage.closed(&mut producing, "no answer within 1s");
+    let counted = |counter: &str| {
+        let (_, page) = stage.page("/metrics");
+        let line = page.lines().find_map(|line| line.strip_prefix(counter).map(str::to_owned));
+        line.and_then(|line| line.trim().parse().ok()).unwrap_or(0.0)
+    };
+    walks_row("broker-down").holds("closed", &stage.lines("connection.closed"), counted);
     let unreachable = stage.lines("cluster.unreachable");
     assert_eq!(unreachable.len(), 1, "the same trouble is reported once: {unreachable:?}");
     assert_eq!(unreachable[0]["broker"], kafka.bootstrap());

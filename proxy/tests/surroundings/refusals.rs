@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use weir_testkit::{Finished, PortBlock, WeirOptions, WeirProcess, WorkDir};
 
+use crate::errors::walks_row;
 use crate::wire::Client;
 use crate::{options, yaml};
 
@@ -49,6 +50,7 @@ fn five_errors_in_the_configuration_are_all_reported_and_nothing_is_served() {
     let finished = refused(&options);
     let places = ["weir.yaml:5:20", "weir.yaml:9:12", "weir.yaml:11:11", "weir.yaml:11:11", "weir.yaml:14:25"];
     check_problems(&finished, &places, "weir.yaml");
+    walks_row("start-errors").is_said(&finished.stderr);
     check_same_as_weir_check(&options, &finished);
     assert_silent(&dir, &ports);
 }
@@ -122,6 +124,7 @@ fn a_port_that_is_taken_is_named() {
             ports.address(index)
         );
         check(&options, &expected);
+        walks_row("start-port").is_said(&expected);
         drop(taken);
         let mut weir = WeirProcess::start(options).unwrap();
         assert!(weir.stop().unwrap().success(), "with the port free it serves, and goes on with its log");
@@ -143,6 +146,7 @@ fn a_data_directory_in_use_is_refused_and_its_user_goes_on() {
         data.display()
     );
     check(&second, &expected);
+    walks_row("start-in-use").is_said(&expected);
     assert_eq!(first.ended().unwrap(), None);
     drop(Client::connect(&ports.address(0)));
     assert!(first.stop().unwrap().success());

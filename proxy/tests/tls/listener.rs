@@ -1,6 +1,6 @@
 //! Who comes to a listener with TLS and does not get through.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls::version::{TLS12, TLS13};
 use weir_testkit::{Authority, Listener};
 
+use crate::errors::walks_row;
 use crate::ground::{Client, PATIENCE, Weir, place, wait};
 
 /// A weir whose broker does not matter.
@@ -30,11 +31,27 @@ fn the_oldest_version_that_clients_may_speak_is_kept() {
     assert!(Client::connect(&strict.address(), authority.pem(), &[&TLS12]).is_err());
     let line = strict.line("tls.handshake_failed", &[("result", "version")]);
     assert!(line["detail"].as_str().unwrap().contains("min_version"), "{line}");
+    walks_row("tls-version").holds("closed", &[line], |counter| strict.metric(counter));
     assert!(Client::connect(&strict.address(), authority.pem(), &[&TLS13, &TLS12]).is_ok(), "the control");
     assert_eq!(strict.metric("weir_tls_handshakes_total{listener=\"open\",result=\"version\"}"), 1.0);
     assert_eq!(strict.metric("weir_tls_handshakes_total{listener=\"open\",result=\"ok\"}"), 1.0);
     let usual = weir(&authority, "", "handshakes_max: 64");
     assert!(Client::connect(&usual.address(), authority.pem(), &[&TLS12]).is_ok(), "1.2 is the default");
+}
+
+#[test]
+fn who_speaks_no_tls_is_closed() {
+    let weir = weir(&Authority::new("test CA").unwrap(), "", "handshakes_max: 64");
+    let mut plain = TcpStream::connect(weir.address()).unwrap();
+    plain.set_read_timeout(Some(PATIENCE)).unwrap();
+    // ApiVersions 0, as a client without TLS begins.
+    plain.write_all(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff]).unwrap();
+    let mut rest = Vec::new();
+    // What comes, if anything, is an alert of TLS; an answer of Kafka's would begin with its size.
+    drop(plain.read_to_end(&mut rest));
+    assert!(rest.first().is_none_or(|first| *first == 21), "{rest:?}");
+    let line = weir.line("tls.handshake_failed", &[("result", "not_tls")]);
+    walks_row("tls-missing").holds("closed", &[line], |counter| weir.metric(counter));
 }
 
 #[test]
@@ -60,6 +77,7 @@ fn who_does_not_finish_the_handshake_is_cut_and_holds_a_place_until_then() {
     );
     let line = weir.line("tls.handshake_failed", &[("result", "timeout")]);
     assert!(line["detail"].as_str().unwrap().contains("within 2s"), "{line}");
+    walks_row("tls-late").holds("closed", &[line], |counter| weir.metric(counter));
     // An anonymous client needs no place once it is through: two are, one after the other.
     let through = || {
         wait("a place that is free", || {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustls::version::{TLS12, TLS13};
 use weir_testkit::{Authority, Certificate, Listener};
 
+use crate::errors::walks_row;
 use crate::ground::{Client, Weir, cluster, der, place, wait};
 
 /// The issue's: a new certificate serves after it at the latest.
@@ -96,7 +97,9 @@ fn a_new_certificate_is_shown_within_two_seconds_and_old_connections_stay() {
     let since = replace(&stage, "old", &fourth);
     stage.shows(&fourth, since);
     old.asks().unwrap();
-    assert_eq!(stage.weir.lines("certificate.kept").len(), 3, "each once");
+    let complaints = stage.weir.lines("certificate.kept");
+    assert_eq!(complaints.len(), 3, "each once");
+    walks_row("certificate-kept").holds("nothing", &complaints, |counter| stage.weir.metric(counter));
     let reloads = |result: &str| {
         let name = format!("weir_certificate_reloads_total{{result=\"{result}\",where=\"listener/open\"}}");
         stage.weir.metric(&name)

@@ -2,6 +2,7 @@
 
 use weir_testkit::{Authority, Listener};
 
+use crate::errors::walks_row;
 use crate::ground::{Weir, cluster, place};
 
 fn open(weir: weir_testkit::WeirYaml, ports: &weir_testkit::PortBlock) -> weir_testkit::WeirYaml {
@@ -28,6 +29,7 @@ fn each_thing_that_is_wrong_with_a_broker_has_a_line_of_its_own() {
         let line = weir.line("cluster.unreachable", &[("broker", broker)]);
         let error = line["error"].as_str().unwrap();
         assert!(error.contains(expected), "{line}");
+        walks_row("broker-certificate").holds("closed", std::slice::from_ref(&line), |counter| weir.metric(counter));
         assert!(weir.page("/readyz").starts_with("HTTP/1.1 503"));
         assert_eq!(weir.lines("cluster.unreachable").len(), 1, "one line: {error}");
     }
