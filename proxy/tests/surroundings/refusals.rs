@@ -19,7 +19,9 @@ fn refused(options: &WeirOptions) -> Finished {
     let config = options.config.display().to_string();
     let finished = options.run(&["serve", "--config", &config]).unwrap();
     assert_eq!(finished.status.code(), Some(REFUSED), "{}{}", finished.stdout, finished.stderr);
-    assert_eq!(finished.stdout, "", "nothing is said to be served");
+    // The log's own checkpoints may stand there: it was opened, and closed again.
+    let others = finished.stdout.lines().filter(|line| !line.starts_with("{\"event\":\"audit.checkpoint\""));
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<&str>::new(), "nothing is said to be served");
     finished
 }
 

@@ -179,12 +179,11 @@ impl Fetcher {
 
     async fn discover(&self, document: Url) -> Result<Url, FetchError> {
         let (body, _) = self.get(document.clone(), "the discovery document", DISCOVERY_BYTES_MAX).await?;
-        let value = serde_json::from_slice::<serde_json::Value>(&body).map_err(|_| FetchError::Discovery)?;
-        let text = |name: &str| value.get(name).and_then(serde_json::Value::as_str).ok_or(FetchError::Discovery);
-        if text("issuer")? != self.source.issuer {
+        let found = serde_json::from_slice::<Discovery>(&body).map_err(|_| FetchError::Discovery)?;
+        if found.issuer != self.source.issuer {
             return Err(FetchError::OtherIssuer);
         }
-        let url = Url::parse(text("jwks_uri")?).map_err(|_| FetchError::JwksUri)?;
+        let url = Url::parse(&found.jwks_uri).map_err(|_| FetchError::JwksUri)?;
         // What came over https does not lead to what does not.
         if !may_fetch(&url) || (document.scheme() == "https" && url.scheme() != "https") {
             return Err(FetchError::JwksUri);
@@ -304,6 +303,13 @@ fn max_age(value: &str) -> Option<Duration> {
         name.eq_ignore_ascii_case("max-age").then(|| value.trim_matches('"').parse::<u64>().ok())?
     })?;
     Some(Duration::from_secs(seconds))
+}
+
+/// What is needed of a discovery document (OpenID Connect Discovery 1.0, section 3).
+#[derive(serde::Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
 }
 
 #[cfg(test)]
