@@ -38,6 +38,10 @@ static SMALL: std::sync::LazyLock<Weir> = std::sync::LazyLock::new(|| {
     Weir::start(|yaml| limits.iter().fold(yaml, |yaml, line| yaml.section("limits", line)))
 });
 
+/// A weir that lets sixteen log in at once, and four of one address.
+static SHARES: std::sync::LazyLock<Weir> =
+    std::sync::LazyLock::new(|| Weir::start(|yaml| yaml.section("limits", "handshakes_max: 16")));
+
 /// A weir at which everybody may read one topic, and nothing else.
 static STRICT: std::sync::LazyLock<Weir> =
     std::sync::LazyLock::new(|| Weir::start(|yaml| yaml.policy("test", STRICT_POLICY)));
@@ -97,6 +101,7 @@ fn connections(walks: &mut Walks) {
     add(walks, "too-many-of-an-address", &NARROW, |weir| crowd(|| weir.open(), 3));
     add(walks, "too-many", &SMALL, |weir| crowd(|| weir.open(), 3));
     add(walks, "too-many-logins", &SMALL, |weir| crowd(|| weir.apps(), 1));
+    add(walks, "too-many-logins-of-an-address", &SHARES, |weir| crowd(|| weir.apps(), 4));
 }
 
 /// So many are let in; the next is not.
@@ -144,6 +149,20 @@ fn logins(walks: &mut Walks) {
         let good = token("twice");
         log_in(weir, format!("n,,\u{1}auth=Bearer {good}\u{1}auth=Bearer {good}\u{1}\u{1}").as_bytes())
     });
+    add(walks, "principal-changed", &WEIR, |weir| {
+        let mut client = weir.apps();
+        assert_eq!(client.login(&token("first")).error, 0);
+        // A connection may log in again once a second.
+        std::thread::sleep(Duration::from_millis(1100));
+        let second = client.login(&token("second"));
+        Got { code: Some(second.error), peer: Some(client.peer()) }
+    });
+    add(walks, "session-expired", &WEIR, |weir| {
+        let mut client = weir.apps();
+        let short = ISSUER.token("short").groups(&["apps"]).expires_in(Duration::from_secs(2)).sign().unwrap();
+        assert_eq!(client.login(&short).error, 0);
+        closed(client)
+    });
 }
 
 fn log_in(weir: &Weir, message: &[u8]) -> Got {
@@ -171,6 +190,10 @@ fn records(walks: &mut Walks) {
         let mut header = Header::of(1);
         header.crc_lie = 1;
         produce(weir, -1, "ruled-errors", &header.seal(&Record::new(0, b"{}").encode()), false)
+    });
+    add(walks, "refused-without-answer", &WEIR, |weir| {
+        let body = produce_body(0, &[("ruled-errors", &[(0, &batch::plain(&["no json"]))])]);
+        sends(weir.open(), &sized(&request(PRODUCE, 8, 1, &body)))
     });
     add(walks, "acks", &WEIR, |weir| produce(weir, 2, "ruled-errors", &batch::plain(&["{}"]), true));
 }
