@@ -30,6 +30,11 @@ fn each_thing_that_is_wrong_with_a_broker_has_a_line_of_its_own() {
         let error = line["error"].as_str().unwrap();
         assert!(error.contains(expected), "{line}");
         walks_row("broker-certificate").holds("closed", std::slice::from_ref(&line), |counter| weir.metric(counter));
+        // Whoever asks before serving is told the same.
+        let config = weir.dir.path().join("weir.yaml").display().to_string();
+        let checked = weir.process.options().run(&["check", "--connect", "--config", &config]).unwrap();
+        assert_eq!(checked.status.code(), Some(1), "{}", checked.stdout);
+        assert!(checked.stdout.contains(expected), "{}", checked.stdout);
         assert!(weir.page("/readyz").starts_with("HTTP/1.1 503"));
         assert_eq!(weir.lines("cluster.unreachable").len(), 1, "one line: {error}");
     }
@@ -51,11 +56,16 @@ fn an_authority_that_is_wrong_is_named_and_may_be_replaced() {
     );
     let line = weir.line("cluster.unreachable", &[("broker", &cluster.named)]);
     let error = line["error"].as_str().unwrap();
-    assert!(error.contains("signed by nobody whom weir trusts; is `upstream.tls.ca` the authority"), "{error}");
+    let nobody = "signed by nobody whom weir trusts; is `upstream.tls.ca` the authority";
+    assert!(error.contains(nobody), "{error}");
+    let config = weir.dir.path().join("weir.yaml").display().to_string();
+    let check = || weir.process.options().run(&["check", "--connect", "--config", &config]).unwrap();
+    assert!(check().stdout.contains(nobody), "{}", check().stdout);
     // The control: with the right one, in place of the wrong one, the same weir reaches the same broker.
     let new = weir.dir.write("ca.new", cluster.authority.pem()).unwrap();
     std::fs::rename(new, weir.dir.path().join("ca.pem")).unwrap();
     weir.becomes_ready();
+    assert!(check().status.success(), "{}", check().stdout);
     weir.line("certificate.loaded", &[("where", "upstream")]);
     assert!(weir.metric("weir_certificate_reloads_total{result=\"loaded\",where=\"upstream\"}") >= 1.0);
 }
