@@ -7,6 +7,8 @@ use rocksdb::{
     LogLevel, Options, WriteBufferManager,
 };
 
+use weir_audit::ChainState;
+
 use crate::error::StoreError;
 
 /// The head row and the open intents.
@@ -107,3 +109,10 @@ const MANIFEST_PREALLOCATED: usize = 64 << 10;
 
 /// Bytes of all write-ahead logs: what every start and every reader reads again at most. Measured: 64 MiB took 200 to 300 ms to open.
 const WAL_BYTES_MAX: u64 = 16 << 20;
+
+/// The head row; `None` in a database without entries.
+pub(crate) fn read_state(db: &DB) -> Result<Option<ChainState>, StoreError> {
+    let row = db.get_pinned_cf(family(db, STATE)?, HEAD_KEY).map_err(StoreError::database("read"))?;
+    let Some(row) = row else { return Ok(None) };
+    ChainState::decode(&row).map(Some).map_err(|_| StoreError::Damaged { what: "the head row does not decode" })
+}

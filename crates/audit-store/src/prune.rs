@@ -13,10 +13,9 @@ use rocksdb::{DB, ReadOptions};
 use weir_audit::{ChainState, Entry, Head, PRUNE_STEP, Prune, chain};
 
 use crate::cut::read_cut;
-use crate::database::{ENTRY, INDEX, STATE, family};
+use crate::database::{ENTRY, INDEX, STATE, family, read_state};
 use crate::error::StoreError;
 use crate::index::Seen;
-use crate::store::read_state;
 
 /// Plans on the database of a store while that is open; afterwards there is nothing to plan.
 #[derive(Clone)]

@@ -11,11 +11,10 @@ use weir_audit::{ChainId, ChainState, HeadNote, SignedCheckpoint};
 
 use crate::checkpoints;
 use crate::cut::read_cut;
-use crate::database::{self, ENTRY, family};
+use crate::database::{self, ENTRY, family, read_state};
 use crate::error::StoreError;
 use crate::files::Layout;
 use crate::keys;
-use crate::store::read_state;
 
 /// A log as it was when it was opened.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use weir_audit::{
 
 use crate::checkpoints;
 use crate::cut::{check_cut, read_cut};
-use crate::database::{self, CUT_BY_KEY, CUT_KEY, ENTRY, HEAD_KEY, INDEX, INTENT_PREFIX, STATE, family};
+use crate::database::{self, CUT_BY_KEY, CUT_KEY, ENTRY, HEAD_KEY, INDEX, INTENT_PREFIX, STATE, family, read_state};
 use crate::error::StoreError;
 use crate::files::{CheckpointFile, Layout};
 use crate::index::Seen;
@@ -218,13 +218,6 @@ impl Drop for Store {
         // A compaction that a pruner began ends here, so that the database is closed soon and can be opened again.
         self.db.cancel_all_background_work(false);
     }
-}
-
-/// The head row; `None` in a database without entries.
-pub(crate) fn read_state(db: &DB) -> Result<Option<ChainState>, StoreError> {
-    let row = db.get_pinned_cf(family(db, STATE)?, HEAD_KEY).map_err(StoreError::database("read"))?;
-    let Some(row) = row else { return Ok(None) };
-    ChainState::decode(&row).map(Some).map_err(|_| StoreError::Damaged { what: "the head row does not decode" })
 }
 
 /// The last entry must be the one that the head row was written with.

@@ -16,6 +16,7 @@ mod key;
 mod note;
 mod signer;
 mod trust;
+mod verifier;
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,10 +30,11 @@ use crate::ids::ChainId;
 
 pub use anchors::{AnchorReader, COLLECTED_LINE_BYTES_MAX};
 pub use kept::KeptCheckpoint;
-pub use key::{CheckpointKey, KeyError, KeyId, VerifierKey, prune_signed_by};
+pub use key::{CheckpointKey, prune_signed_by};
 pub use note::{NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX, NoteError};
 pub use signer::{Signer, SignerError};
 pub use trust::{TRUSTED_KEYS_MAX, TrustError, TrustedKeys};
+pub use verifier::{KeyError, KeyId, VerifierKey};
 
 use note::{Note, NoteSignature};
 

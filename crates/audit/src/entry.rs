@@ -4,10 +4,7 @@ mod decode;
 mod encode;
 mod split;
 
-use std::borrow::Cow;
 use std::net::IpAddr;
-
-use sha2::{Digest, Sha256};
 
 use crate::cbor::CborError;
 use crate::hash::Hash;
@@ -301,22 +298,5 @@ impl IntentRow {
     }
 }
 
-/// Shortens a text to what an entry keeps: at most [`TEXT_BYTES_MAX`] bytes, then `…` and the first 16 digits of the SHA-256 of the
-/// whole, so that two long texts stay two.
-#[must_use]
-pub fn clip_text(text: &str) -> Cow<'_, str> {
-    if text.len() <= TEXT_BYTES_MAX {
-        return Cow::Borrowed(text);
-    }
-    let tail = format!("…{}", Hash(Sha256::digest(text.as_bytes()).into()));
-    let tail: String = tail.chars().take(17).collect();
-    let end = text.floor_char_boundary(TEXT_BYTES_MAX - tail.len());
-    Cow::Owned(text.get(..end).unwrap_or_default().to_owned() + &tail)
-}
-
 /// Bytes of one entry: bundles of C2SP tlog-tiles give each a length of 16 bits.
 pub const ENTRY_BYTES_MAX: usize = 65_535;
-
-/// Bytes of one text (principal, client id, topic, rule …). Kafka's topics have 249 at most, client ids could have 32,767: with this
-/// an entry without lists stays far below [`ENTRY_BYTES_MAX`].
-pub const TEXT_BYTES_MAX: usize = 1024;

@@ -34,6 +34,7 @@ mod ids;
 mod memory;
 mod merger;
 mod prune;
+mod text;
 mod view;
 
 pub use chain::{ChainState, Head, HeadNote, HeadNoteError};
@@ -45,7 +46,7 @@ pub use committer::{
 pub use dwell::Dwell;
 pub use entry::{
     ClientRef, Decision, ENTRY_BYTES_MAX, Entry, EntryBody, EntryError, IntentRow, Kind, Outcome, Part, PrincipalKind,
-    PrincipalRef, Producer, RuleHit, Split, TEXT_BYTES_MAX, clip_text,
+    PrincipalRef, Producer, RuleHit, Split,
 };
 pub use group::{GroupCommit, Step};
 pub use hash::Hash;
@@ -53,4 +54,5 @@ pub use ids::{ChainId, ConnectionId, EventId, IdError, IntentId, SessionId, Tick
 pub use memory::{MemorySink, MemorySinkError};
 pub use merger::{AFTER_LOGIN_ROWS_MAX, BEFORE_LOGIN_ROWS_MAX, MERGE_WINDOW, Merger};
 pub use prune::{Cut, PRUNE_STEP, Prune};
+pub use text::{TEXT_BYTES_MAX, clip_text};
 pub use view::{EntryView, rfc3339};

@@ -10,9 +10,9 @@
 
 use crate::cbor::{CborError, Decoder, Encoder};
 use crate::chain::Head;
-use crate::entry::TEXT_BYTES_MAX;
 use crate::hash::Hash;
 use crate::ids::ChainId;
+use crate::text::TEXT_BYTES_MAX;
 use crate::tree::Frontier;
 
 /// The log as it was when it had as many entries as are gone now. Its size is the sequence number of the first entry that is left.

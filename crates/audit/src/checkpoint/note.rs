@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::SignatureFault;
-use super::key::{KeyId, VerifierKey};
+use super::verifier::{KeyId, VerifierKey, is_key_name};
 
 /// A note in parts. Nothing of it is authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,11 +107,6 @@ fn signature(line: &str) -> Option<NoteSignature> {
     let (key_id, bytes) = bytes.split_first_chunk()?;
     let whole = is_key_name(name) && !bytes.is_empty();
     whole.then(|| NoteSignature { name: name.to_owned(), key_id: KeyId(*key_id), bytes: bytes.to_vec() })
-}
-
-/// Whether a key may have this name: something, without white space or plus signs.
-pub(super) fn is_key_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|character: char| character.is_whitespace() || character == '+')
 }
 
 /// How a signature line starts: an em dash and a space.

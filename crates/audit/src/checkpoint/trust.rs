@@ -1,6 +1,6 @@
 //! Trust files: which keys may sign the checkpoints of which log. Kept by whoever audits, not by the gateway.
 
-use super::key::{KeyError, VerifierKey};
+use super::verifier::{KeyError, VerifierKey};
 use crate::ids::ChainId;
 
 /// The keys of a trust file, in its order.

@@ -1,8 +1,9 @@
 //! Keeps every entry within its limit: long texts are clipped, long lists become several entries of one event.
 
 use super::encode::{put_part, put_rule_hit};
-use super::{ENTRY_BYTES_MAX, EntryBody, Part, RuleHit, Split, clip_text};
+use super::{ENTRY_BYTES_MAX, EntryBody, Part, RuleHit, Split};
 use crate::cbor::Encoder;
+use crate::text::{TEXT_BYTES_MAX, clip_text};
 
 /// Cuts one body into the bodies of as many entries as it needs, in order. All carry the same event id; each has its share of rule hits
 /// and parts. Nothing is lost but the tails of over-long texts.
@@ -85,6 +86,6 @@ const RULE_HIT_NUMBERS: usize = 1 + 3 + 3 + 9;
 /// Bytes of one part beside its topic at most: heads and keys, ids, offsets, sizes, producer, digest.
 const PART_NUMBERS: usize = 1 + 4 + 18 + 6 + 10 + 10 + 6 + 10 + 10 + 4 + 20 + 35;
 
-/// Bytes of the lists of one entry. What is beside them has four texts of [`super::TEXT_BYTES_MAX`] and less than 400 bytes of numbers,
+/// Bytes of the lists of one entry. What is beside them has four texts of [`TEXT_BYTES_MAX`] and less than 400 bytes of numbers,
 /// hashes and heads; the largest item has two texts, so each fits.
-const LISTS_BYTES_MAX: usize = ENTRY_BYTES_MAX - 4 * super::TEXT_BYTES_MAX - 400;
+const LISTS_BYTES_MAX: usize = ENTRY_BYTES_MAX - 4 * TEXT_BYTES_MAX - 400;

@@ -9,9 +9,6 @@ use crate::session::Session;
 use crate::session::login::HeldLogin;
 use crate::time::Now;
 
-/// How long an entry that could not be written waits before it is tried again.
-pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(100);
-
 /// Time between two logins on one connection, as Kafka has it (KIP-368).
 const RELOGIN_PAUSE: Duration = Duration::from_secs(1);
 

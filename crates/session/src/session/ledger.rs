@@ -1,5 +1,7 @@
 //! What of this session is being recorded, who waits for it, and what is closed when the sockets go.
 
+use std::time::Duration;
+
 use weir_audit::{Commit, Decision, EntryBody, IntentId, Kind, Outcome, Receipt, Ticket};
 
 use super::{Login, Session};
@@ -157,7 +159,7 @@ impl Session {
                 }
             }
             ReplyStage::Recording { otherwise: Otherwise::TryAgain { .. }, .. } => {
-                slot.retry_at = Some(now.monotonic.saturating_add(super::deadlines::RETRY_PAUSE));
+                slot.retry_at = Some(now.monotonic.saturating_add(RETRY_PAUSE));
             }
             ReplyStage::Recording { otherwise: Otherwise::Close, .. } => {
                 let hold_max = self.context.audit.hold_max;
@@ -260,3 +262,6 @@ impl produce::Pending {
         entry
     }
 }
+
+/// How long an entry that could not be written waits before it is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
