@@ -23,7 +23,7 @@ use rustls::pki_types::ServerName;
 pub(crate) use accept::{HandshakeError, accept};
 pub(crate) use explain::{explain, explain_handshake};
 pub(crate) use material::{Identity, MaterialError, What, load_authorities, load_identity};
-pub(crate) use store::TlsStore;
+pub(crate) use store::{Renewals, TlsStore};
 pub(crate) use validity::date;
 
 /// How brokers are reached with TLS.

@@ -23,7 +23,7 @@ use crate::prune::Prune;
 use crate::tree::Frontier;
 
 pub use evidence::Evidence;
-pub use report::{Class, Coverage, Finding, Report, Verdict};
+pub use report::{Class, Coverage, Finding, Report, UNCOVERED_ENTRIES_MAX, Verdict};
 
 /// What the rows are compared with.
 #[derive(Clone, Debug)]

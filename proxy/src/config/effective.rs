@@ -68,24 +68,25 @@ pub fn is_reloaded(key: &str) -> bool {
     RELOADED.iter().any(|(first, rest)| {
         key.strip_prefix(first).is_some_and(|behind| {
             (behind.is_empty() || behind.starts_with('.'))
-                && (rest.is_empty() || behind.split('.').any(|part| part == *rest))
+                && (rest.is_empty() || rest.iter().any(|last| behind.ends_with(last)))
         })
     })
 }
 
-/// What acts without a restart: everything below the first, or where there is a second, what is called so below it.
-const RELOADED: &[(&str, &str)] = &[
-    ("policies", ""),
-    ("keys", ""),
-    ("identity", ""),
-    ("limits", ""),
-    ("listeners", "tls"),
-    ("upstream.tls", ""),
-    ("upstream.auth", ""),
-    ("audit.durability", ""),
-    ("audit.digest", ""),
-    ("audit.topics", ""),
-    ("audit.hold_max", ""),
+/// What acts without a restart: everything below the first, or where there are others, what ends so below it. A listener may be called
+/// like any key, with dots in its name: only the end of the whole says which key it is.
+const RELOADED: &[(&str, &[&str])] = &[
+    ("policies", &[]),
+    ("keys", &[]),
+    ("identity", &[]),
+    ("limits", &[]),
+    ("listeners", &[".tls.cert", ".tls.key", ".tls.min_version"]),
+    ("upstream.tls", &[]),
+    ("upstream.auth", &[]),
+    ("audit.durability", &[]),
+    ("audit.digest", &[]),
+    ("audit.topics", &[]),
+    ("audit.hold_max", &[]),
 ];
 
 /// Sections in the order in which they are shown.
@@ -171,9 +172,17 @@ mod tests {
         ] {
             assert!(is_reloaded(key), "{key}");
         }
-        for key in
-            ["data_dir", "policiesx", "audit", "audit.topicsx", "upstream.bootstrap", "listeners.a.bind", "log.level"]
-        {
+        for key in [
+            "data_dir",
+            "policiesx",
+            "audit",
+            "audit.topicsx",
+            "upstream.bootstrap",
+            "listeners.a.bind",
+            "listeners.tls.auth",
+            "listeners.x.tls.bind",
+            "log.level",
+        ] {
             assert!(!is_reloaded(key), "{key}");
         }
     }

@@ -351,6 +351,11 @@ impl Connection<'_> {
     /// Writes what was cleared for the client, closes the sockets, and stays until nothing of the session is open.
     async fn finish(mut self) {
         self.pump();
+        // What is held for others to wait for goes back now: the log may take its time with what is open.
+        (self.handshake, self.broker_login) = (None, None);
+        if let Some(connect) = self.connect.take() {
+            connect.abort();
+        }
         let flush = async {
             self.client.flush().await?;
             self.client.close();

@@ -128,10 +128,12 @@ impl Keys {
             followed.task.abort();
             self.forget_age(&followed.source);
         }
-        for (issuer, followed) in &issuers.followed {
-            let filled = followed.known.jwks.as_ref().map(|jwks| identity.with_keys(issuer, jwks.clone()));
-            if let Some(Ok(filled)) = filled {
-                identity = filled;
+        for (issuer, followed) in &mut issuers.followed {
+            let Some(jwks) = followed.known.jwks.clone() else { continue };
+            match identity.with_keys(issuer, jwks) {
+                Ok(filled) => identity = filled,
+                // They fit what was configured before: as if there were none.
+                Err(_) => followed.known = Known::default(),
             }
         }
         self.tell_readiness(&issuers);

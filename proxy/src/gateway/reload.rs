@@ -26,7 +26,7 @@ use super::listener::Gate;
 use super::serve::context;
 use super::telemetry::Metrics;
 use crate::config::{self, Config, Effective, Limits, Listener, Seen, Surroundings, Upstream};
-use crate::tls::{MaterialError, TlsStore};
+use crate::tls::{Renewals, TlsStore};
 
 /// How often the files of the configuration are looked at. What changed must stay the same for one more look: so a change acts within
 /// two of these, and no file is taken while it is being written.
@@ -242,6 +242,16 @@ impl Reloader {
         let (before, after) = (self.shared.world.context().policy.digest(), candidate.context.policy.digest());
         let entry = entry::policy_change(before, after, &candidate.changed, &files);
         let event_id = entry.event_id;
+        // Nothing may fail once the change is on record: what can is done before.
+        let renewals = match self.tls.prepare(&candidate.listeners, &candidate.upstream) {
+            Ok(renewals) => renewals,
+            Err(error) => {
+                self.tried = candidate.seen;
+                self.metrics.config.current.set(0);
+                cannot(&error);
+                return Attempt::Rejected;
+            }
+        };
         let Some(recorded) = self.record(entry).await else {
             if !self.unrecorded {
                 tracing::error!(
@@ -255,21 +265,16 @@ impl Reloader {
         };
         self.tried = candidate.seen.clone();
         let (changed, restart) = (candidate.changed.clone(), candidate.restart.clone());
-        if let Err(error) = self.put_in_force(candidate, &recorded) {
-            self.metrics.config.current.set(0);
-            cannot(&error);
-            return Attempt::Rejected;
-        }
+        self.put_in_force(candidate, renewals, &recorded);
         tracing::info!(event = "config.reloaded", files, changed, policy_digest = hex(&after), event_id = %event_id);
         self.settle(&restart);
         Attempt::Applied
     }
 
     /// What weir runs with from now on, all of it or nothing. The change is on record: `_recorded` proves it.
-    fn put_in_force(&mut self, candidate: Candidate, _recorded: &Receipt) -> Result<(), MaterialError> {
-        let Candidate { config, context: fresh, identity, listeners, upstream, seen, .. } = candidate;
-        // Of all this only the reading of certificates can fail, and nothing has changed yet when it does.
-        self.tls.reload(&listeners, &upstream)?;
+    fn put_in_force(&mut self, candidate: Candidate, renewals: Renewals, _recorded: &Receipt) {
+        let Candidate { config, context: fresh, identity, seen, .. } = candidate;
+        self.tls.take(renewals);
         self.shared.budget.set_max(config.limits.memory_max);
         self.gate.set_limits(&config.limits);
         self.shared.broker_logins.set_max(config.limits.handshakes_max);
@@ -280,7 +285,6 @@ impl Reloader {
             *context = Context { view: context.view.take(), identity, recording: context.recording, ..fresh };
         });
         (self.running, self.applied) = (config, seen);
-        Ok(())
     }
 
     /// Says how what runs relates to what is written.

@@ -46,8 +46,11 @@ enum Kind {
 /// Files that are good, and what puts them to use.
 struct Renewal {
     ends: Ends,
-    swap: Box<dyn FnOnce()>,
+    swap: Box<dyn FnOnce() + Send>,
 }
+
+/// What was read for the settings of a changed configuration; nothing of it serves yet.
+pub(crate) struct Renewals(Vec<(usize, Slot, Renewal)>);
 
 /// Whether a certificate that has expired is taken: at the start, where there is no other and the clients judge; not in place of one
 /// that serves.
@@ -110,14 +113,14 @@ impl TlsStore {
         self.upstream.clone()
     }
 
-    /// Takes settings that have changed, with the files that they name: all of them or none. Who has TLS and who has none stays as it
-    /// was. Files that changed under settings that did not are not this one's affair: they are looked at all the time.
+    /// Reads settings that have changed, with the files that they name; [`TlsStore::take`] puts them to use. Who has TLS and who has none
+    /// stays as it was. Files that changed under settings that did not are not this one's affair: they are looked at all the time.
     ///
     /// # Errors
     ///
-    /// The first thing that cannot be used; everything is as before then.
-    pub(crate) fn reload(&self, listeners: &[Listener], upstream: &Upstream) -> Result<(), MaterialError> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The first thing that cannot be used.
+    pub(crate) fn prepare(&self, listeners: &[Listener], upstream: &Upstream) -> Result<Renewals, MaterialError> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let mut renewed = Vec::new();
         for (at, slot) in slots.iter().enumerate() {
             let kind = match &slot.kind {
@@ -139,13 +142,18 @@ impl TlsStore {
             let renewal = kind.load(&files)?;
             renewed.push((at, Slot { kind, seen: files.into_seen(), suspect: None }, renewal));
         }
+        Ok(Renewals(renewed))
+    }
+
+    /// Puts to use what was read, all of it.
+    pub(crate) fn take(&self, Renewals(renewed): Renewals) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         for (at, slot, renewal) in renewed {
             self.put_to_use(&slot.kind.label(), renewal);
             if let Some(old) = slots.get_mut(at) {
                 *old = slot;
             }
         }
-        Ok(())
     }
 
     /// Looks at the files again and again, until the process ends.

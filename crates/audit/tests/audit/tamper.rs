@@ -1,7 +1,7 @@
 //! Every tampering of a 50-entry log is found, and an intact log gives no finding.
 
 use crate::common::{body, committer, log_of};
-use weir_audit::verify::{Class, Expected, Report, Verdict, verify};
+use weir_audit::verify::{Class, Expected, Report, UNCOVERED_ENTRIES_MAX, Verdict, verify};
 use weir_audit::{ChainId, ChainState, Entry, Hash, chain};
 
 type Rows = Vec<(u64, Vec<u8>)>;
@@ -13,10 +13,17 @@ struct Log {
 
 /// 50 entries of all kinds, their head, and a head file that is five entries behind.
 fn log() -> Log {
+    log_with_tail(45, 5)
+}
+
+/// So many entries, then a head file, then so many more.
+fn log_with_tail(covered: u64, tail: u64) -> Log {
     let mut committer = committer();
-    log_of(&mut committer, 0..45);
+    log_of(&mut committer, 0..covered);
     let note = committer.state().head.note(committer.state().chain);
-    log_of(&mut committer, 45..50);
+    for from in (covered..covered + tail).step_by(1000) {
+        log_of(&mut committer, from..(from + 1000).min(covered + tail));
+    }
     let state = committer.state().clone();
     let rows = committer.sink_mut().entries().iter().map(|sealed| (sealed.entry.seq, sealed.bytes.clone())).collect();
     Log { rows, expected: Expected { chain: state.chain, head: Some(state), note: Some(note), cut: None } }
@@ -44,6 +51,18 @@ fn an_intact_log_is_verified_without_a_finding() {
     assert_eq!((report.rows, report.newer), (50, Some(5)));
     assert_eq!(report.good, [(0, 49)]);
     assert_eq!(report.root, expected.head.unwrap().head.frontier.root());
+}
+
+/// weir covers its entries again and again: a tail that is longer than it ever leaves says that what covered it is gone.
+#[test]
+fn a_tail_that_nothing_covers_is_verified_up_to_the_limit() {
+    for (tail, verdict) in
+        [(UNCOVERED_ENTRIES_MAX, Verdict::Verified), (UNCOVERED_ENTRIES_MAX + 1, Verdict::Inconclusive)]
+    {
+        let Log { rows, expected } = log_with_tail(45, tail);
+        let report = run(&expected, &rows);
+        assert_eq!((report.findings.as_slice(), report.newer, report.verdict()), (&[][..], Some(tail), verdict));
+    }
 }
 
 #[test]

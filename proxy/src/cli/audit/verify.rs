@@ -113,6 +113,12 @@ fn write_text(report: &Report, now: u64, out: &mut impl Write) -> io::Result<()>
             writeln!(out, "root {}", report.root)
         }
         Verdict::Inconclusive if report.rows == 0 => writeln!(out, "inconclusive: the log has no entries"),
+        Verdict::Inconclusive if report.covered => writeln!(
+            out,
+            "inconclusive: {entries}, chain and tree intact, but the newest {} are in no checkpoint, more than weir ever leaves: \
+             checkpoints are gone, or could not be made",
+            report.newer.unwrap_or_default()
+        ),
         Verdict::Inconclusive if report.anchors.is_some() => {
             let (own, others) = report.anchors.unwrap_or_default();
             writeln!(

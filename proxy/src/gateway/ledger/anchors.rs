@@ -71,10 +71,15 @@ impl Lines {
         let (lines, to_write) = mpsc::sync_channel::<String>(LINES_MAX);
         let (end, ended) = mpsc::sync_channel(1);
         let work = move || {
+            let mut torn = false;
             while let Ok(line) = to_write.recv() {
-                // Whoever closed it does not read what is next either; the checkpoints are in the data directory.
-                if out.write_all(line.as_bytes()).is_err() {
-                    break;
+                let start = if torn { "\n" } else { "" };
+                match out.write_all([start, &line].concat().as_bytes()) {
+                    Ok(()) => torn = false,
+                    // Whoever closed it does not read what is next either; the checkpoints are in the data directory.
+                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => break,
+                    // A disk that is full for a while, say: the next line begins anew.
+                    Err(_) => torn = true,
                 }
             }
             drop(end);

@@ -69,11 +69,13 @@ impl Keeper {
         let work = move || {
             while let Ok(state) = to_sign.recv() {
                 let kept = keep(&file, &mut signer, &state);
-                if let Ok(kept) = &kept {
-                    anchors.publish(kept.signed());
-                }
+                let signed = kept.as_ref().ok().map(|kept| kept.signed().clone());
+                // First the ledger hears of it: where lines go may be stuck.
                 if done.send(kept).is_err() {
                     break;
+                }
+                if let Some(signed) = signed {
+                    anchors.publish(&signed);
                 }
             }
             anchors.finish();
@@ -111,7 +113,8 @@ impl Keeper {
         }
         let Some(state) = state else { return kept };
         let (now, size) = (Instant::now(), state.head.size());
-        let grown = size.saturating_sub(self.offered.unwrap_or(0));
+        // After a failure only time counts.
+        let grown = self.offered.map_or(0, |offered| size.saturating_sub(offered));
         let due = now >= self.due || grown >= ENTRIES_MAX;
         if due && self.offered != Some(size) && size > 0 && self.states.try_send(state.clone()).is_ok() {
             self.writing = true;
