@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 use weir_testkit::{Listener, PortBlock, Ready, WeirOptions, WeirProcess, WeirYaml, WorkDir};
@@ -52,9 +53,12 @@ impl Gateway {
         let ready = Ready::Ports(vec![bootstrap.parse().unwrap()]);
         // A link of its own: a build that runs meanwhile would change what a restart starts.
         let binary = dir.path().join("weir");
-        fs::hard_link(env!("CARGO_BIN_EXE_weir"), &binary)
-            .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_weir"), &binary).map(drop))
-            .unwrap();
+        if fs::hard_link(env!("CARGO_BIN_EXE_weir"), &binary).is_err() {
+            // On another file system. Not copied by this process: whatever another test starts meanwhile would inherit the open file,
+            // and nobody may run a file that somebody can write ("text file busy").
+            let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_weir")).arg(&binary).status().unwrap();
+            assert!(copied.success(), "cp: {copied}");
+        }
         let mut options = WeirOptions::new(&binary, &config, ready);
         options.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
         options.env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
