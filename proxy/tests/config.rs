@@ -72,6 +72,9 @@ limits:
   drain_timeout: 15s
   login_timeout: 16s
   body_timeout: 17s
+  key_bytes_max: 18KiB
+  value_bytes_max: 19KiB
+  header_name_bytes_max: 20B
 admin: { metrics: "0.0.0.0:9990" }
 log: { level: debug, format: json }
 "#;
@@ -189,6 +192,7 @@ fn limits_are_read_each_into_its_place() {
         [limits.inflate_ratio_max, limits.records_per_batch_max, limits.headers_per_record_max, limits.json_depth_max],
         [10, 11, 12, 13]
     );
+    assert_eq!([limits.key_bytes_max, limits.value_bytes_max, limits.header_name_bytes_max], [18 << 10, 19 << 10, 20]);
     let timeouts = [limits.idle_timeout, limits.drain_timeout, limits.login_timeout, limits.body_timeout];
     assert_eq!(timeouts.map(|timeout| timeout.as_secs()), [14 * 60, 15, 16, 17]);
 }
@@ -308,7 +312,7 @@ fn ports_must_not_meet() {
         "metrics: \"0.0.0.0:9990\"",
         "metrics: \"127.0.0.1:9196\"",
         &["error: port 9196 is used twice \
-           | weir.yaml:54:19 broker 10 of listener `apps` and `admin.metrics`; move one of them"],
+           | weir.yaml:57:19 broker 10 of listener `apps` and `admin.metrics`; move one of them"],
     );
     check(
         "127.0.0.1:19092\"",

@@ -36,7 +36,7 @@ mod walk;
 pub use batch::{BatchInfo, FetchChecked, check_fetch, check_produce};
 pub use compression::Codec;
 pub use edits::{EditView, Edits, Field, Replacement};
-pub use error::{BatchError, CodecFault};
+pub use error::{BatchError, CodecFault, RecordPart};
 pub use rewrite::{Change, FetchRewritten, Rewritten, rewrite_fetch, rewrite_produce};
 pub use scratch::Scratch;
 pub use walk::{HeaderView, Headers, RecordView};
@@ -53,6 +53,12 @@ pub struct Limits {
     pub records_max: usize,
     /// Headers of a record.
     pub headers_max: usize,
+    /// Bytes of a record's key.
+    pub key_bytes_max: usize,
+    /// Bytes of a record's value, and of each of its headers' values.
+    pub value_bytes_max: usize,
+    /// Bytes of a header's name.
+    pub header_name_bytes_max: usize,
 }
 
 impl Limits {
@@ -67,7 +73,15 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_bytes_max: 64 * 1024 * 1024, inflate_ratio_max: 64, records_max: 1_000_000, headers_max: 1000 }
+        Self {
+            batch_bytes_max: 64 * 1024 * 1024,
+            inflate_ratio_max: 64,
+            records_max: 1_000_000,
+            headers_max: 1000,
+            key_bytes_max: 1024 * 1024,
+            value_bytes_max: 64 * 1024 * 1024,
+            header_name_bytes_max: 32 * 1024,
+        }
     }
 }
 

@@ -137,6 +137,16 @@ pub(crate) struct ProducedBatch {
     replaced: Option<Bytes>,
 }
 
+impl ProducedBatch {
+    /// The batch, unless it is part of a transaction and the request, which was judged by its transactional id, names none (T21).
+    fn belonging_to(self, request: &ProduceRequest) -> Result<Self, BatchError> {
+        if self.info.is_transactional && request.transactional_id.is_none() {
+            return Err(BatchError::NoTransaction);
+        }
+        Ok(self)
+    }
+}
+
 impl ProduceInspection {
     /// The frame with the inspected partitions that `keep` names, and nothing else. `splices` are edits of the envelope.
     pub(crate) fn assemble(&self, keep: impl Fn(usize, usize) -> bool, mut splices: Splices) -> Vetted {
@@ -334,7 +344,7 @@ impl Job {
                     .into_iter()
                     .map(|planned| {
                         let batch = produced(&mut frame, version, &planned, limits, scratch);
-                        ProducedPartition { planned, batch }
+                        ProducedPartition { planned, batch: batch.and_then(|batch| batch.belonging_to(&request)) }
                     })
                     .collect();
                 Inspection::Produce(ProduceInspection { frame: frame.freeze(), request, partitions })

@@ -129,6 +129,9 @@ limits:
   inflate_ratio_max: 64
   records_per_batch_max: 1000000
   headers_per_record_max: 1000
+  key_bytes_max: 1MiB
+  value_bytes_max: 64MiB
+  header_name_bytes_max: 32KiB
   json_depth_max: 64
   idle_timeout: 10m
   drain_timeout: 30s

@@ -31,6 +31,12 @@ pub struct Limits {
     pub records_per_batch_max: usize,
     /// Headers of one record.
     pub headers_per_record_max: usize,
+    /// The key of one record, in bytes.
+    pub key_bytes_max: usize,
+    /// The value of one record, and of each of its headers, in bytes.
+    pub value_bytes_max: usize,
+    /// The name of one header, in bytes.
+    pub header_name_bytes_max: usize,
     /// Nesting of JSON that is inspected.
     pub json_depth_max: usize,
     /// How long a client may be silent, or not read, and a broker owe an answer.
@@ -66,6 +72,9 @@ impl Default for Limits {
             inflate_ratio_max: 64,
             records_per_batch_max: 1_000_000,
             headers_per_record_max: 1000,
+            key_bytes_max: MIB,
+            value_bytes_max: 64 * MIB,
+            header_name_bytes_max: 32 * KIB,
             json_depth_max: 64,
             idle_timeout: Duration::from_secs(600),
             drain_timeout: Duration::from_secs(30),
@@ -107,6 +116,9 @@ pub(super) fn read(node: Option<&Node>, problems: &mut Problems) -> Option<Limit
         inflate_ratio_max: section.count("inflate_ratio_max", default.inflate_ratio_max, COUNT_MAX),
         records_per_batch_max: section.count("records_per_batch_max", default.records_per_batch_max, COUNT_MAX),
         headers_per_record_max: section.count("headers_per_record_max", default.headers_per_record_max, COUNT_MAX),
+        key_bytes_max: section.size("key_bytes_max", default.key_bytes_max),
+        value_bytes_max: section.size("value_bytes_max", default.value_bytes_max),
+        header_name_bytes_max: section.size("header_name_bytes_max", default.header_name_bytes_max),
         json_depth_max: section.count("json_depth_max", default.json_depth_max, JSON_DEPTH_MAX),
         idle_timeout: section.duration("idle_timeout", default.idle_timeout),
         drain_timeout: section.duration("drain_timeout", default.drain_timeout),

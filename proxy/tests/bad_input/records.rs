@@ -151,6 +151,8 @@ fn headers_that_no_client_writes_are_refused() {
     check(|header| header.attributes = 1 << 9, "the batch attributes have unknown bits 0x0200");
     check(|header| header.attributes = 7, "the compression code 7 is unknown");
     check(|header| header.producer_id = 7, "the batch has a producer id but the base sequence -1");
+    check(|header| header.producer_id = -2, "the producer id is -2");
+    check(|header| header.attributes = 1 << 4, "the batch is part of a transaction, but the request names none");
 }
 
 #[test]

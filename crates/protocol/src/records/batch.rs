@@ -224,9 +224,10 @@ impl Header {
         }
         let announced = i32_at(batch, 57).unwrap_or(-1);
         let last_offset_delta = i32_at(batch, 23).unwrap_or(-1);
+        // Each record has an offset of its own, so that there are no more of them than offsets.
         let records = u32::try_from(announced)
             .ok()
-            .filter(|_| last_offset_delta >= 0)
+            .filter(|_| last_offset_delta >= 0 && i64::from(announced) <= i64::from(last_offset_delta) + 1)
             .ok_or(BatchError::RecordCount { records: announced, last_offset_delta })?;
         let info = BatchInfo {
             base_offset: i64_at(batch, 0).unwrap_or(-1),
@@ -279,6 +280,13 @@ impl Header {
         }
         if self.attributes & DELETE_HORIZON != 0 {
             return Err(BatchError::DeleteHorizon);
+        }
+        if info.producer_id < -1 {
+            return Err(BatchError::ProducerId(info.producer_id));
+        }
+        // Without a producer id, epoch and sequence say nothing, and not all clients write -1 for them.
+        if info.producer_id >= 0 && info.producer_epoch < 0 {
+            return Err(BatchError::ProducerEpoch(info.producer_epoch));
         }
         if info.producer_id >= 0 && info.base_sequence < 0 {
             return Err(BatchError::BaseSequence(info.base_sequence));

@@ -56,7 +56,8 @@ pub enum BatchError {
     /// A batch from a client starts at offset 0.
     #[error("the base offset is {0}, not 0")]
     BaseOffset(i64),
-    /// The last offset delta and the number of records disagree, or the batch is empty.
+    /// The last offset delta and the number of records disagree, or the batch is empty (Produce); more records than
+    /// offsets (Fetch).
     #[error("the batch has {records} records and a last offset delta of {last_offset_delta}")]
     RecordCount {
         /// Records that the header announces.
@@ -64,6 +65,15 @@ pub enum BatchError {
         /// The header's last offset delta.
         last_offset_delta: i32,
     },
+    /// A producer id below -1, which stands for none: readers differ about what it says.
+    #[error("the producer id is {0}")]
+    ProducerId(i64),
+    /// A batch with a producer id has its epoch.
+    #[error("the batch has a producer id but the epoch {0}")]
+    ProducerEpoch(i16),
+    /// A batch of a transaction comes in a request that names its transactional id.
+    #[error("the batch is part of a transaction, but the request names none")]
+    NoTransaction,
     /// A batch with a producer id has a sequence number.
     #[error("the batch has a producer id but the base sequence {0}")]
     BaseSequence(i32),
@@ -82,6 +92,20 @@ pub enum BatchError {
         record: u32,
         /// Headers that the record announces.
         headers: u32,
+        /// The limit.
+        max: usize,
+    },
+    /// More bytes than [`Limits::key_bytes_max`](super::Limits::key_bytes_max),
+    /// [`Limits::value_bytes_max`](super::Limits::value_bytes_max) or
+    /// [`Limits::header_name_bytes_max`](super::Limits::header_name_bytes_max).
+    #[error("record {record} has a {part} of {bytes} bytes, more than {max}")]
+    PartBytes {
+        /// Place of the record in the batch, from 0.
+        record: u32,
+        /// What is too long.
+        part: RecordPart,
+        /// Its length.
+        bytes: usize,
         /// The limit.
         max: usize,
     },
@@ -166,6 +190,30 @@ pub enum BatchError {
     Compress(Codec),
 }
 
+/// A part of a record with a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordPart {
+    /// The key.
+    Key,
+    /// The value.
+    Value,
+    /// The name of a header.
+    HeaderName,
+    /// The value of a header.
+    HeaderValue,
+}
+
+impl std::fmt::Display for RecordPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Key => "key",
+            Self::Value => "value",
+            Self::HeaderName => "header name",
+            Self::HeaderValue => "header value",
+        })
+    }
+}
+
 /// What is wrong with compressed records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecFault {
@@ -182,6 +230,9 @@ pub enum CodecFault {
     /// dictionaries in lz4, dictionaries and skippable frames in zstd.
     #[error("uses an unsupported feature")]
     Unsupported,
+    /// A zstd frame that cannot be read without more memory than any level of the format asks of a reader by default.
+    #[error("needs a window that is too large")]
+    Window,
     /// A second frame, member or stream header: some readers go on into it, others do not.
     #[error("has a second frame")]
     SecondFrame,

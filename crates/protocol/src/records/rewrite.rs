@@ -352,7 +352,7 @@ fn walk(
         codecs.decompress(info.codec, wire, limits, plain)?;
         plain.bytes()
     };
-    let mut records = Walk::new(payload, limits.headers_max);
+    let mut records = Walk::new(payload, limits);
     for _ in 0..info.records {
         each(&records.record()?, payload, plan)?;
     }
@@ -410,9 +410,8 @@ fn is_marker(info: &BatchInfo, batch: &[u8]) -> bool {
     if info.records != 1 || info.codec != Codec::None {
         return false;
     }
-    let mut walk = Walk::new(batch.get(HEADER_BYTES..).unwrap_or_default(), 0);
+    let limits = Limits { headers_max: 0, value_bytes_max: CONTROL_VALUE_BYTES_MAX, ..Limits::default() };
+    let mut walk = Walk::new(batch.get(HEADER_BYTES..).unwrap_or_default(), &limits);
     let Ok(record) = walk.record() else { return false };
-    walk.finish().is_ok()
-        && record.key.is_some_and(|key| key.len() == CONTROL_KEY_BYTES)
-        && record.value.is_none_or(|value| value.len() <= CONTROL_VALUE_BYTES_MAX)
+    walk.finish().is_ok() && record.key.is_some_and(|key| key.len() == CONTROL_KEY_BYTES)
 }

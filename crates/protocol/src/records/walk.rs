@@ -11,7 +11,8 @@
 
 use std::ops::Range;
 
-use super::error::BatchError;
+use super::Limits;
+use super::error::{BatchError, RecordPart};
 use crate::varint::{self, VarintError};
 
 /// One record, as [`Inspect`](super::Inspect) sees it.
@@ -163,12 +164,12 @@ pub(crate) struct Walk<'a> {
     payload: &'a [u8],
     rest: &'a [u8],
     index: u32,
-    headers_max: usize,
+    limits: &'a Limits,
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(payload: &'a [u8], headers_max: usize) -> Self {
-        Self { payload, rest: payload, index: 0, headers_max }
+    pub(crate) fn new(payload: &'a [u8], limits: &'a Limits) -> Self {
+        Self { payload, rest: payload, index: 0, limits }
     }
 
     /// Reads the next record; every one of its bytes is accounted for.
@@ -184,12 +185,17 @@ impl<'a> Walk<'a> {
         fields.attributes()?;
         fields.varlong()?;
         let offset_delta = fields.varint()?;
+        let limits = self.limits;
         let key = fields.nullable()?;
+        fields.within(RecordPart::Key, key.as_ref(), limits.key_bytes_max)?;
         let value = fields.nullable()?;
-        let header_count = fields.header_count(self.headers_max)?;
+        fields.within(RecordPart::Value, value.as_ref(), limits.value_bytes_max)?;
+        let header_count = fields.header_count(limits.headers_max)?;
         let headers_from = fields.at();
         for _ in 0..header_count {
-            fields.header()?;
+            let header = fields.header()?;
+            fields.within(RecordPart::HeaderName, Some(&header.key), limits.header_name_bytes_max)?;
+            fields.within(RecordPart::HeaderValue, header.value.as_ref(), limits.value_bytes_max)?;
         }
         if !fields.rest.is_empty() {
             return Err(BatchError::RecordLength { record: index });
@@ -274,6 +280,17 @@ impl Fields<'_> {
         let from = self.at();
         self.rest = self.rest.get(length..).ok_or(BatchError::RecordCut { record: self.record })?;
         Ok(from..from + length)
+    }
+
+    /// A part that is there is no longer than its limit.
+    #[inline(always)]
+    fn within(&self, part: RecordPart, span: Option<&Range<usize>>, max: usize) -> Result<(), BatchError> {
+        match span {
+            Some(span) if span.len() > max => {
+                Err(BatchError::PartBytes { record: self.record, part, bytes: span.len(), max })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// A header takes at least two bytes, which bounds their number before anything is read.

@@ -18,6 +18,7 @@ mod chaos;
 mod control;
 mod deadlines;
 mod fetch;
+mod fetch_batches;
 mod gone;
 mod groups;
 mod keys;

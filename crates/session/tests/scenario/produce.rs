@@ -6,7 +6,7 @@ use kafka_protocol::messages::{MetadataRequest, ProduceRequest, ProduceResponse}
 use uuid::Uuid;
 use weir_audit::{Decision, Kind, Outcome};
 
-use crate::batch::{Batch, read};
+use crate::batch::{Batch, TRANSACTIONAL, read};
 use crate::messages::{
     METADATA, PRODUCE, PRODUCE_BY_ID, code, codes, metadata, produce, produce_by_id, produce_to, produced,
 };
@@ -123,6 +123,26 @@ fn a_batch_that_cannot_be_read_is_refused() {
             assert!(message.contains("cannot be read"), "{message}");
         }
         stage.heard_nothing();
+    });
+}
+
+/// The right to use a transactional id was asked for nowhere (T21): a broker would be asked in weir's own name.
+#[test]
+fn a_batch_of_a_transaction_that_the_request_does_not_name_is_refused() {
+    play(|stage| {
+        stage.login();
+        for topic in ["orders", "payments.eu"] {
+            let batch = Batch::of(["{}"]).by(7, 0, 0);
+            stage.ask(PRODUCE, &produce(topic, &batch.clone().with(TRANSACTIONAL)));
+            let (code, message, _) = refusal(&stage.answer::<ProduceRequest>());
+            assert_eq!(code, 87);
+            assert!(message.contains("part of a transaction, but the request names none"), "{message}");
+            stage.heard_nothing();
+            // The control: the same batch outside of a transaction.
+            stage.ask(PRODUCE, &produce(topic, &batch));
+            store(stage, 0);
+            assert_eq!(crate::messages::code(&stage.answer::<ProduceRequest>()), 0);
+        }
     });
 }
 

@@ -13,6 +13,10 @@ const SKIPPABLE_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
 /// Recompression is the largest cost of an edit: the fastest level without loss of the format's strengths.
 const LEVEL: i32 = 1;
 
+/// Largest window of a frame, in bytes: what the format's own decoder takes unless it is told otherwise, and what its highest level
+/// asks for. Memory is taken for what comes out, not for what is announced.
+const WINDOW_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
 /// Window up to which a decoder is kept for the next batch, in bytes: the largest that the format asks every decoder to
 /// support. A larger one (level 20 and up) is legal, but its context would hold up to 128 MiB for good.
 const WINDOW_BYTES_KEPT: u64 = 8 * 1024 * 1024;
@@ -103,5 +107,6 @@ fn check_header(compressed: &[u8]) -> Result<Option<u64>, Refusal> {
         return Ok(None);
     }
     let base = 1u64 << (10 + u32::from(window >> 3));
-    Ok(Some(base + base / 8 * u64::from(window & 7)))
+    let window = base + base / 8 * u64::from(window & 7);
+    if window > WINDOW_BYTES_MAX { Err(CodecFault::Window.into()) } else { Ok(Some(window)) }
 }
