@@ -78,6 +78,12 @@ bench-fair *arguments:
     cargo bench --locked --quiet --package weir-benches --bench fair -- \
       --weir "${CARGO_TARGET_DIR:-$PWD/target}/release/weir" {{arguments}}
 
+# The whole gateway beside direct and HAProxy before a real Kafka: processor time per GB, added latency, memory; about ten minutes
+bench-e2e *arguments:
+    cargo build --release --locked --package weir
+    cargo bench --locked --quiet --package weir-benches --bench e2e -- \
+      --weir "${CARGO_TARGET_DIR:-$PWD/target}/release/weir" {{arguments}}
+
 # The Kubernetes manifests against a real API server, which is built first: once, about ten minutes
 k8s-check:
     tools/k8s-check

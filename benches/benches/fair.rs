@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use weir_benches::fair::{Batch, Broker, Bulk, Latencies, Produced, heartbeats};
+use weir_benches::Latencies;
+use weir_benches::fair::{Batch, Broker, Bulk, Produced, heartbeats};
 use weir_testkit::{Listener, PortBlock, Ready, WeirOptions, WeirProcess, WeirYaml, WorkDir};
 
 /// Connections with Heartbeats through weir.

@@ -10,10 +10,7 @@
 mod broker;
 mod bulk;
 mod heartbeats;
-mod latency;
-mod wire;
 
 pub use broker::Broker;
 pub use bulk::{Batch, Bulk, Produced};
 pub use heartbeats::heartbeats;
-pub use latency::Latencies;

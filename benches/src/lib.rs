@@ -4,7 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark whose input is wrong must stop")]
 
+pub mod e2e;
 pub mod fair;
+mod latency;
+mod wire;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +19,8 @@ use kafka_protocol::records::{
 };
 use weir_policy::{Direction, KeyRing, PolicyLimits, PolicySet, RuleSet, Source, Subject};
 use weir_yaml::Problems;
+
+pub use latency::Latencies;
 
 /// Records in the batch.
 pub const RECORDS: usize = 1000;

@@ -14,7 +14,7 @@ use kafka_protocol::protocol::{Decodable, StrBytes};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::wire::{HEARTBEAT_VERSION, PRODUCE_VERSION, read_frame, response};
+use crate::wire::{HEARTBEAT_VERSION, PRODUCE_VERSION, read_frame, response};
 
 /// The broker, on a thread of its own until the process ends.
 #[derive(Debug)]

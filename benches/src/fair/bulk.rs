@@ -7,16 +7,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{ApiKey, HeartbeatResponse, ProduceRequest, ProduceResponse};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::{ApiKey, HeartbeatResponse};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::latency::Latencies;
-use super::wire::{
-    CORRELATION_ID_AT, HEARTBEAT_VERSION, PRODUCE_VERSION, heartbeat, read_frame, read_response, request,
+use crate::Latencies;
+use crate::wire::{
+    HEARTBEAT_VERSION, expect_stored, heartbeat, number, produce as produce_request, read_frame, read_response,
 };
 use crate::{compressed_batch_of, document};
 
@@ -70,12 +68,7 @@ impl Batch {
     }
 
     fn request(&self, topic: &str) -> BytesMut {
-        let partition = PartitionProduceData::default().with_index(0).with_records(Some(self.bytes.clone()));
-        let topic = TopicProduceData::default()
-            .with_name(StrBytes::from(topic.to_owned()).into())
-            .with_partition_data(vec![partition]);
-        let body = ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000).with_topic_data(vec![topic]);
-        request(ApiKey::Produce, PRODUCE_VERSION, 0, &body)
+        produce_request(topic, self.bytes.clone())
     }
 }
 
@@ -136,8 +129,7 @@ async fn produce(address: SocketAddr, mut frame: BytesMut, in_flight: usize, sto
         while !stop.load(Ordering::Relaxed) {
             places.acquire().await.unwrap().forget();
             correlation_id += 1;
-            let place = frame.get_mut(CORRELATION_ID_AT..CORRELATION_ID_AT + 4).unwrap();
-            place.copy_from_slice(&i32::to_be_bytes(correlation_id));
+            number(&mut frame, correlation_id);
             writer.write_all(&frame).await.unwrap();
             writer.write_all(&heartbeat(correlation_id)).await.unwrap();
             sent.send((correlation_id, Instant::now())).unwrap();
@@ -148,9 +140,7 @@ async fn produce(address: SocketAddr, mut frame: BytesMut, in_flight: usize, sto
         let mut produced = Produced { batches: 0, took: Duration::ZERO, behind: Latencies::default() };
         while let Some((correlation_id, since)) = expected.recv().await {
             let frame = read_frame(&mut reader).await.unwrap();
-            let (id, answer) = read_response::<ProduceResponse>(frame, ApiKey::Produce, PRODUCE_VERSION);
-            let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first()).unwrap();
-            assert_eq!((id, partition.error_code), (correlation_id, 0), "{:?}", partition.error_message);
+            expect_stored(frame, correlation_id);
             produced.batches += 1;
             places.add_permits(1);
             let frame = read_frame(&mut reader).await.unwrap();

@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::latency::Latencies;
-use super::wire::{HEARTBEAT_VERSION, heartbeat, read_frame, read_response};
+use crate::Latencies;
+use crate::wire::{HEARTBEAT_VERSION, heartbeat, read_frame, read_response};
 
 /// How often each connection sends one.
 const EVERY: Duration = Duration::from_millis(100);
