@@ -1,7 +1,7 @@
 //! The log as it is for whoever depends on it: intact over 200 starts, clean and killed; readable while weir writes it; tampering proven;
 //! whole though its disk fails; and each durability does what it says.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "test code")]
 
 #[path = "audit/checkpoints.rs"]
 mod checkpoints;
@@ -24,6 +24,8 @@ mod load;
 mod moments;
 #[path = "audit/restarts.rs"]
 mod restarts;
+#[path = "audit/start.rs"]
+mod start;
 #[path = "audit/tamper.rs"]
 mod tamper;
 #[path = "audit/while_writing.rs"]

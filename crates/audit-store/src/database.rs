@@ -27,14 +27,19 @@ pub(crate) const CUT_BY_KEY: &[u8] = b"cut-by";
 /// Keys of open intents in [`STATE`] start so; 16 bytes of id follow.
 pub(crate) const INTENT_PREFIX: &[u8] = b"intent/";
 
-/// Opens the database for writing.
-pub(crate) fn open(path: &Path) -> Result<DB, StoreError> {
+/// Opens the database for writing; `make`: there may be none yet.
+pub(crate) fn open(path: &Path, make: bool) -> Result<DB, StoreError> {
     let (mut options, families) = options();
-    options.create_if_missing(true);
+    options.create_if_missing(make);
+    // Where one was taken away, what is in the others does not fit any more, and that is said of it.
     options.create_missing_column_families(true);
     DB::open_cf_descriptors(&options, path, families).map_err(|source| {
         if source.kind() == ErrorKind::IOError && source.to_string().contains("lock") {
             return StoreError::Locked { path: path.to_owned() };
+        }
+        // Nobody else removes files of a database that is open for writing.
+        if source.kind() == ErrorKind::IOError && source.to_string().contains("No such file") {
+            return StoreError::Damaged { what: "a file of its database is missing" };
         }
         StoreError::Database { what: "open", source }
     })

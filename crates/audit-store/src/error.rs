@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use weir_audit::checkpoint::{CheckpointError, SignerError, TrustError};
+use weir_audit::checkpoint::{CheckpointError, SignatureFault, SignerError, TrustError};
 use weir_audit::{ChainId, HeadNoteError, IdError};
 
 /// Why a log cannot be opened, read or appended to.
@@ -65,16 +65,80 @@ pub enum StoreError {
         /// The last entry that the checkpoint covers.
         seq: u64,
     },
+    /// The name of a chain without its database: a first start names it last, so the database was there.
+    #[error(
+        "the audit log `{}` is missing, and `{}` says that there was one: it was lost or removed; put it back from a copy, or record the \
+         loss and begin a new log with  weir audit accept-loss --reason …",
+        path.display(), named.display()
+    )]
+    DatabaseMissing {
+        /// The database.
+        path: PathBuf,
+        /// The file with the chain's name.
+        named: PathBuf,
+    },
+    /// A log without the name of its chain.
+    #[error(
+        "there is an audit log, and `{}`, which names its chain, is missing; restore that file from a copy, or keep the log aside and \
+         begin a new one with  weir audit accept-loss --reason …",
+        path.display()
+    )]
+    NameMissing {
+        /// The file with the chain's name.
+        path: PathBuf,
+    },
+    /// The checkpoint file is not there, and it was.
+    #[error(
+        "the checkpoint file `{}` is missing beside {rows} entries, and without it nobody knows whether they are what was written; restore \
+         it from a copy or from the last collected line, or keep the log aside and begin a new one with  weir audit accept-loss --reason …",
+        path.display()
+    )]
+    CheckpointMissing {
+        /// The file.
+        path: PathBuf,
+        /// Entries in the log.
+        rows: u64,
+    },
+    /// The checkpoint is not by a key of its log.
+    #[error(
+        "the checkpoint file `{}` is damaged: {source}; restore it from a copy or from the last collected line, or keep the log aside and \
+         begin a new one with  weir audit accept-loss --reason …",
+        path.display()
+    )]
+    CheckpointForged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: SignatureFault,
+    },
     /// The checkpoint file is not what was written.
-    #[error("the checkpoint file `{}` is damaged: {source}; restore it from a copy or from collected lines", path.display())]
+    #[error(
+        "the checkpoint file `{}` is damaged: {source}; restore it from a copy or from the last collected line, or keep the log aside and \
+         begin a new one with  weir audit accept-loss --reason …",
+        path.display()
+    )]
     CheckpointFile {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         source: CheckpointError,
     },
+    /// The list of keys beside the log is not there, and a checkpoint is.
+    #[error(
+        "the list of keys `{}` is missing; restore it from a copy or from the trust file, or keep the log aside and begin a new one with  \
+         weir audit accept-loss --reason …",
+        path.display()
+    )]
+    KeyListMissing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The list of keys beside the log is not what was written.
-    #[error("the list of keys `{}` is damaged: {source}", path.display())]
+    #[error(
+        "the list of keys `{}` is damaged: {source}; restore it from a copy or from the trust file, or keep the log aside and begin a new \
+         one with  weir audit accept-loss --reason …",
+        path.display()
+    )]
     KeyList {
         /// The file.
         path: PathBuf,
@@ -93,8 +157,19 @@ pub enum StoreError {
     #[error("cannot sign checkpoints of the audit log: {0}")]
     Signer(#[from] SignerError),
     /// A loss is being accepted.
-    #[error("`weir audit accept-loss` was interrupted; run it again")]
+    #[error(
+        "`weir audit accept-loss` was interrupted; run it again: it goes on, or keeps a log that was put back meanwhile"
+    )]
     LossPending,
+    /// What says how far the acceptance of a loss has come is not what was written.
+    #[error(
+        "`{}` is damaged; where the log was not moved aside yet, or was put back, remove this file; else begin the new log elsewhere",
+        path.display()
+    )]
+    LossOrder {
+        /// The file.
+        path: PathBuf,
+    },
     /// The log opens: there is no loss to accept.
     #[error("nothing is lost: the audit log opens and extends its checkpoint")]
     NothingLost,
@@ -106,8 +181,20 @@ pub enum StoreError {
         /// What is wrong.
         source: HeadNoteError,
     },
+    /// The file that names the chain is not what was written.
+    #[error(
+        "`{}`, which names the chain, is damaged: {source}; restore it from a copy, or keep the log aside and begin a new one with  weir \
+         audit accept-loss --reason …",
+        path.display()
+    )]
+    ChainFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: IdError,
+    },
     /// A key file is not what was written.
-    #[error("the key file `{}` is damaged: {source}", path.display())]
+    #[error("the key file `{}` is damaged: {source}; restore it from a copy", path.display())]
     KeyFile {
         /// The file.
         path: PathBuf,
@@ -127,7 +214,11 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A log without the name of its chain, or with another's.
-    #[error("the audit log is of chain {log} and `{}` is not; restore that file from a copy", path.display())]
+    #[error(
+        "the audit log is of chain {log} and `{}` is not; restore from one copy what belongs together, or keep the log aside and begin a \
+         new one with  weir audit accept-loss --reason …",
+        path.display()
+    )]
     OtherChain {
         /// The log's chain.
         log: ChainId,
@@ -170,7 +261,13 @@ impl StoreError {
             | Self::Behind { .. }
             | Self::Forked { .. }
             | Self::HeadFile { .. }
+            | Self::DatabaseMissing { .. }
+            | Self::NameMissing { .. }
+            | Self::ChainFile { .. }
+            | Self::CheckpointMissing { .. }
+            | Self::CheckpointForged { .. }
             | Self::CheckpointFile { .. }
+            | Self::KeyListMissing { .. }
             | Self::KeyList { .. }
             | Self::Signer(_)
             | Self::OtherChain { .. } => true,
@@ -182,6 +279,7 @@ impl StoreError {
             | Self::CheckpointKey { .. }
             | Self::KeyRetired { .. }
             | Self::LossPending
+            | Self::LossOrder { .. }
             | Self::NothingLost
             | Self::KeyExposed { .. }
             | Self::Random { .. }

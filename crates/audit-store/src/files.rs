@@ -37,6 +37,7 @@ pub(crate) struct Layout {
     pub(crate) digest_key: PathBuf,
     pub(crate) checkpoint_key: PathBuf,
     pub(crate) accept_loss: PathBuf,
+    pub(crate) beginning: PathBuf,
 }
 
 impl Layout {
@@ -53,17 +54,31 @@ impl Layout {
             digest_key: keys.join("digest-key"),
             checkpoint_key: keys.join("checkpoint-key"),
             accept_loss: keys.join("accept-loss"),
+            beginning: keys.join("beginning"),
             keys,
         }
     }
 
-    /// Makes the directories that are not there, open to nobody else.
+    /// Makes the directories that are not there, open to nobody else. They are durable: one that a power cut took away would look like
+    /// one that somebody removed.
     pub(crate) fn make(&self) -> Result<(), StoreError> {
-        for path in [&self.keys, &self.audit] {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.map_err(StoreError::file("create the directory", path))?;
+        let is_new = !self.data_dir.exists();
+        self.make_keys()?;
+        make_directory(&self.audit)?;
+        if let Some(parent) = self.data_dir.parent().filter(|_| is_new) {
+            sync_directory(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
         }
-        Ok(())
+        sync_directory(&self.data_dir)
+    }
+
+    /// Makes the directory of the keys.
+    pub(crate) fn make_keys(&self) -> Result<(), StoreError> {
+        make_directory(&self.keys)
+    }
+
+    /// Whether there is a database: `CURRENT` is there from the moment on at which it is one.
+    pub(crate) fn has_database(&self) -> bool {
+        self.database.join("CURRENT").exists()
     }
 }
 
@@ -106,6 +121,11 @@ impl CheckpointFile {
     }
 }
 
+fn make_directory(path: &Path) -> Result<(), StoreError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(StoreError::file("create the directory", path))
+}
+
 /// Writes a file of mode 0600 so that it is there whole or not at all.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let fresh = path.with_extension("new");
@@ -129,15 +149,20 @@ pub(crate) fn sync_directory(path: &Path) -> Result<(), StoreError> {
 /// Reads a small text file; `None` = there is none. What is longer than such a file ever is, or no text, is cut or replaced: the parser
 /// refuses it.
 pub(crate) fn read_small(path: &Path) -> Result<Option<String>, StoreError> {
+    read_at_most(path, SMALL_BYTES_MAX)
+}
+
+/// The same, of a file that may be longer.
+pub(crate) fn read_at_most(path: &Path, bytes_max: u64) -> Result<Option<String>, StoreError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::file("read", path)(error)),
     };
     let mut bytes = Vec::new();
-    file.take(SMALL_BYTES_MAX).read_to_end(&mut bytes).map_err(StoreError::file("read", path))?;
+    file.take(bytes_max).read_to_end(&mut bytes).map_err(StoreError::file("read", path))?;
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Bytes read of a small file; a checkpoint has less than 300, a line of the list of keys 110.
+/// Bytes read of a small file; a checkpoint has less than 300.
 const SMALL_BYTES_MAX: u64 = 16 << 10;

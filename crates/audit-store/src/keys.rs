@@ -6,11 +6,12 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use weir_audit::checkpoint::TrustedKeys;
+use weir_audit::checkpoint::{TRUSTED_KEYS_MAX, TrustError, TrustedKeys};
 use weir_audit::{ChainId, CheckpointKey, Hash, SignedCheckpoint, Signer};
 
 use crate::error::StoreError;
-use crate::files::{Layout, read_small, write_whole};
+use crate::files::{Layout, read_at_most, read_small, write_whole};
+use crate::store::Opened;
 
 /// The chain id and the digest key of one data directory.
 #[derive(Clone)]
@@ -22,16 +23,11 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Reads the keys, or makes those that are not there yet.
-    pub(crate) fn open(layout: &Layout) -> Result<Self, StoreError> {
-        let chain = match read_chain(layout)? {
-            Some(chain) => chain,
-            None => {
-                let chain = ChainId(random()?);
-                write_whole(&layout.chain_id, format!("{chain}\n").as_bytes())?;
-                chain
-            }
-        };
+    /// Reads the keys of a chain, or makes those that are not there yet.
+    pub(crate) fn open(layout: &Layout, chain: ChainId) -> Result<Self, StoreError> {
+        if read_chain(layout)?.is_none() {
+            write_whole(&layout.chain_id, format!("{chain}\n").as_bytes())?;
+        }
         let digest = match read_key(&layout.digest_key)? {
             Some(digest) => digest,
             None => {
@@ -54,7 +50,7 @@ impl fmt::Debug for Keys {
 pub(crate) fn read_chain(layout: &Layout) -> Result<Option<ChainId>, StoreError> {
     let Some(text) = read_small(&layout.chain_id)? else { return Ok(None) };
     let chain = text.trim_end().parse();
-    chain.map(Some).map_err(|source| StoreError::KeyFile { path: layout.chain_id.clone(), source })
+    chain.map(Some).map_err(|source| StoreError::ChainFile { path: layout.chain_id.clone(), source })
 }
 
 /// The seed of the key that signs this log's checkpoints: read from `DATA_DIR/keys/checkpoint-key`, or made there at the first start.
@@ -75,9 +71,8 @@ pub fn checkpoint_seed(data_dir: &Path) -> Result<[u8; 32], StoreError> {
     Ok(seed)
 }
 
-/// The signer of an opened log, which goes on from its last checkpoint; with the key that is kept in its directory or the one that is
-/// `given`. The public part is listed in
-/// `DATA_DIR/audit/vkeys` before anything is signed.
+/// The signer of a log that goes on from its last checkpoint, with the key that is kept in its directory or the one that is `given`. The
+/// public part is listed in `DATA_DIR/audit/vkeys` before anything is signed. [`Opened::signer`] also knows what the log says.
 ///
 /// # Errors
 /// When there is no usable key, when it was replaced by another before, or when the last checkpoint claims to be by it and is not.
@@ -87,20 +82,63 @@ pub fn signer(
     last: Option<SignedCheckpoint>,
     given: Option<[u8; 32]>,
 ) -> Result<Signer, StoreError> {
+    signer_after(data_dir, chain, last, true, given)
+}
+
+impl Opened {
+    /// The signer of this log; see [`signer`]. A key that was listed and never came into use, since the start that was to change it ended
+    /// too early, is no key of this log: the one before goes on.
+    ///
+    /// # Errors
+    /// As [`signer`].
+    pub fn signer(&self, data_dir: &Path, given: Option<[u8; 32]>) -> Result<Signer, StoreError> {
+        let last = self.checkpoint.as_ref().map(|kept| kept.signed().clone());
+        signer_after(data_dir, self.chain.chain, last, self.key_changed, given)
+    }
+}
+
+/// `changed`: the log may say that the key of the last checkpoint signs nothing any more.
+///
+/// ```text
+/// vkeys   … │ the key of the last checkpoint │ listed by starts that ended before it signed
+///           │ stays, unless `changed`        │ the last one stays; another new key takes its place
+/// ```
+fn signer_after(
+    data_dir: &Path,
+    chain: ChainId,
+    last: Option<SignedCheckpoint>,
+    changed: bool,
+    given: Option<[u8; 32]>,
+) -> Result<Signer, StoreError> {
     let layout = Layout::new(data_dir);
     let seed = match given {
         Some(seed) => seed,
         None => checkpoint_seed(data_dir)?,
     };
     let key = CheckpointKey::from_seed(chain, &seed).map_err(|error| StoreError::Signer(error.into()))?;
-    let vkey = key.verifier().to_string();
-    let listed = read_small(&layout.vkeys)?.unwrap_or_default();
-    match listed.lines().rev().position(|line| line.strip_prefix("log ") == Some(vkey.as_str())) {
-        Some(0) => {}
+    let listed = read_list(&layout)?;
+    let keys = listed.as_ref().map_or(&[][..], TrustedKeys::all);
+    let signed = last.as_ref().and_then(|last| last.signed_by(keys).ok());
+    let used = match (&last, signed) {
+        (None, _) => 0,
+        (Some(_), Some(signed)) => signed + 1,
+        (Some(_), None) => keys.len(),
+    };
+    let list = match keys.iter().position(|known| known == key.verifier()) {
+        Some(at) if at + 1 == keys.len() => None,
+        Some(at) if Some(at) == signed && !changed => Some(keys.get(..used).unwrap_or(keys).to_vec()),
         Some(_) => return Err(StoreError::KeyRetired { id: key.verifier().id().to_string() }),
-        None => write_whole(&layout.vkeys, format!("{listed}log {vkey}\n").as_bytes())?,
+        None => Some([keys.get(..used).unwrap_or(keys), std::slice::from_ref(key.verifier())].concat()),
+    };
+    let signer = Signer::new(key, last)?;
+    if let Some(list) = list {
+        if list.len() > TRUSTED_KEYS_MAX {
+            return Err(StoreError::KeyList { path: layout.vkeys, source: TrustError::TooMany });
+        }
+        let text = list.iter().map(|key| format!("log {key}\n")).collect::<String>();
+        write_whole(&layout.vkeys, text.as_bytes())?;
     }
-    Ok(Signer::new(key, last)?)
+    Ok(signer)
 }
 
 /// The keys that signed this log's checkpoints, as `DATA_DIR/audit/vkeys` lists them; `None` = it was never started. Whoever can write
@@ -109,9 +147,13 @@ pub fn signer(
 /// # Errors
 /// When the file cannot be read, or is not such a list.
 pub fn listed_keys(data_dir: &Path) -> Result<Option<TrustedKeys>, StoreError> {
-    let path = Layout::new(data_dir).vkeys;
-    let Some(text) = read_small(&path)? else { return Ok(None) };
-    TrustedKeys::parse(&text).map(Some).map_err(|source| StoreError::KeyList { path, source })
+    read_list(&Layout::new(data_dir))
+}
+
+pub(crate) fn read_list(layout: &Layout) -> Result<Option<TrustedKeys>, StoreError> {
+    let path = &layout.vkeys;
+    let Some(text) = read_at_most(path, KEY_LIST_BYTES_MAX)? else { return Ok(None) };
+    TrustedKeys::parse(&text).map(Some).map_err(|source| StoreError::KeyList { path: path.clone(), source })
 }
 
 fn read_key(path: &Path) -> Result<Option<[u8; 32]>, StoreError> {
@@ -135,3 +177,6 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     getrandom::fill(&mut bytes).map_err(|source| StoreError::Random { source })?;
     Ok(bytes)
 }
+
+/// Bytes read of the list of keys: as many keys as it may have, each a line of 102 bytes.
+const KEY_LIST_BYTES_MAX: u64 = 128 * TRUSTED_KEYS_MAX as u64;

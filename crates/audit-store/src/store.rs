@@ -10,13 +10,14 @@ use weir_audit::{
     SignedCheckpoint, Signer, SinkBatch, chain,
 };
 
+use crate::begin::{self, Chain};
 use crate::checkpoints;
 use crate::cut::{check_cut, read_cut};
 use crate::database::{self, CUT_BY_KEY, CUT_KEY, ENTRY, HEAD_KEY, INDEX, INTENT_PREFIX, STATE, family, read_state};
 use crate::error::StoreError;
 use crate::files::{CheckpointFile, Layout};
 use crate::index::Seen;
-use crate::keys::{self, Keys};
+use crate::keys::Keys;
 use crate::prune::{Plan, Pruner};
 
 /// An [`EntrySink`] on RocksDB. One process may have it open; readers may be many.
@@ -30,6 +31,8 @@ pub struct Store {
     first: u64,
     staged: Option<Plan>,
     failed: bool,
+    /// The first checkpoint is still to come.
+    begins: bool,
 }
 
 /// What was found when a store was opened.
@@ -41,17 +44,21 @@ pub struct Opened {
     pub in_doubt: Vec<IntentRow>,
     /// The chain id and the digest key.
     pub keys: Keys,
-    /// The last checkpoint, with its tree; `None` before the first one. When the file beside the database was removed it is the newest
-    /// in the database.
+    /// The last checkpoint, with its tree; `None` before the first one.
     pub checkpoint: Option<KeptCheckpoint>,
+    /// The log is being begun: its first checkpoint is to be made before anything else ([`Store::sync_checkpoint`]).
+    pub begins: bool,
+    /// The log says that another key signs than the one of the last checkpoint.
+    pub key_changed: bool,
 }
 
 impl Store {
-    /// Opens the log of a data directory, or makes one with its keys.
+    /// Opens the log of a data directory, or begins one with its keys where nothing is.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] when another process has it; [`StoreError::Behind`], [`StoreError::Forked`] or another damage when it is not
-    /// the log that it was: then nothing must be served from it.
+    /// [`StoreError::Locked`] when another process has it; [`StoreError::Behind`], [`StoreError::Forked`],
+    /// [`StoreError::DatabaseMissing`], [`StoreError::CheckpointMissing`] or another damage when it is not the log that it was: then
+    /// nothing must be served from it.
     pub fn open(data_dir: &Path) -> Result<(Self, Opened), StoreError> {
         let layout = Layout::new(data_dir);
         if layout.accept_loss.exists() {
@@ -60,23 +67,17 @@ impl Store {
         Self::open_anyway(&layout)
     }
 
-    /// Opens the log also while a loss is being accepted.
+    /// Opens the log also while a loss is being accepted. Where it refuses, everything is as it was.
     pub(crate) fn open_anyway(layout: &Layout) -> Result<(Self, Opened), StoreError> {
         let layout = layout.clone();
+        let Chain { name, begins } = Chain::of(&layout)?;
         layout.make()?;
         let (noted, last) = (layout.head.read()?, layout.checkpoint.read()?);
-        let had_chain = keys::read_chain(&layout)?;
-        let db = database::open(&layout.database)?;
-        let stored = read_state(&db)?;
-        // The database names its chain; a file that was lost must not be replaced by a new name.
-        if let Some(stored) = stored.as_ref().filter(|stored| had_chain != Some(stored.chain)) {
-            return Err(StoreError::OtherChain { log: stored.chain, path: layout.chain_id });
+        let db = database::open(&layout.database, begins)?;
+        let chain = read_state(&db)?.unwrap_or_else(|| ChainState::new(name));
+        if chain.chain != name {
+            return Err(StoreError::OtherChain { log: chain.chain, path: layout.chain_id });
         }
-        let keys = Keys::open(&layout)?;
-        let chain = match stored {
-            Some(stored) => stored,
-            None => ChainState::new(keys.chain),
-        };
         check_last_entry(&db, &chain)?;
         let cut = read_cut(&db)?;
         check_cut(&db, &chain, cut.as_ref())?;
@@ -84,12 +85,17 @@ impl Store {
             check_note(&db, &chain, cut.as_ref(), noted)?;
         }
         let begin = cut.map_or_else(Frontier::new, |cut| cut.head.frontier);
-        let last = match last {
-            Some(last) => Some(last),
-            None => checkpoints::newest(&db, u64::MAX)?.map(|kept| kept.signed().clone()),
+        let vouched = match last {
+            Some(last) => Some(checkpoints::check_all(&db, &layout, &chain, &begin, &last)?),
+            None if begins && begin::is_fresh(&db, &chain)? => None,
+            None => {
+                let (path, rows) = (layout.checkpoint.path().to_owned(), chain.head.size());
+                return Err(StoreError::CheckpointMissing { path, rows });
+            }
         };
-        let checkpoint = last.map(|last| checkpoints::check_extends(&db, &chain, begin.clone(), &last)).transpose()?;
+        let (checkpoint, key_changed) = vouched.map_or((None, false), |(kept, changed)| (Some(kept), changed));
         let in_doubt = read_intents(&db)?;
+        let keys = Keys::open(&layout, name)?;
         let store = Self {
             db: Arc::new(db),
             layout,
@@ -98,12 +104,13 @@ impl Store {
             first: begin.size(),
             staged: None,
             failed: false,
+            begins,
         };
-        Ok((store, Opened { chain, in_doubt, keys, checkpoint }))
+        Ok((store, Opened { chain, in_doubt, keys, checkpoint, begins, key_changed }))
     }
 
-    /// Signs the log as it stands and writes the checkpoint beside the database. The gateway does this on a thread of its own, see
-    /// [`Store::checkpoint_file`].
+    /// Signs the log as it stands and writes the checkpoint beside the database: of a log that is being begun the first. Later ones the
+    /// gateway makes on a thread of its own, see [`Store::checkpoint_file`].
     ///
     /// # Errors
     /// When the signer refuses, or the file system says no; the old file is still there then.
@@ -113,6 +120,10 @@ impl Store {
         }
         let signed = signer.sign(&Checkpoint::of(&self.state))?;
         self.layout.checkpoint.write(&signed)?;
+        if self.begins {
+            begin::end(&self.layout)?;
+            self.begins = false;
+        }
         Ok(signed)
     }
 

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use weir_audit::checkpoint::{AnchorReader, TrustedKeys};
 use weir_audit::verify::{Class, Report, Verdict};
-use weir_audit::{Checkpoint, Committer, EntryBody, EventId, KeptCheckpoint, Kind, SignedCheckpoint, chain};
-use weir_audit_store::{
-    Against, Reader, SPAN_ENTRIES, Store, StoreError, accept_loss, listed_keys, signer, verify, verify_against,
+use weir_audit::{
+    Checkpoint, CheckpointKey, Committer, EntryBody, EventId, KeptCheckpoint, Kind, SignedCheckpoint, chain,
 };
+use weir_audit_store::{Against, SPAN_ENTRIES, Store, StoreError, listed_keys, signer, verify, verify_against};
 
 use crate::common::{append, body, checkpoint, commit, copy, entry, log, open, raw};
 
-const NOW: u64 = 1_770_000_000_000_000_000;
+pub(crate) const NOW: u64 = 1_770_000_000_000_000_000;
 
 /// Makes a checkpoint with a key that is given, after telling the log of a change of keys as the gateway does at its start.
 fn checkpoint_with(committer: &mut Committer<Store>, data_dir: &Path, seed: u8) -> SignedCheckpoint {
@@ -29,12 +29,12 @@ fn checkpoint_with(committer: &mut Committer<Store>, data_dir: &Path, seed: u8) 
     signed
 }
 
-fn against(data_dir: &Path, anchors: Option<Vec<SignedCheckpoint>>) -> Against {
+pub(crate) fn against(data_dir: &Path, anchors: Option<Vec<SignedCheckpoint>>) -> Against {
     Against { trust: listed_keys(data_dir).unwrap(), anchors }
 }
 
 #[track_caller]
-fn check(report: &Report, expected: &[Class]) {
+pub(crate) fn check(report: &Report, expected: &[Class]) {
     let mut classes: Vec<_> = report.findings.iter().map(|finding| finding.class).collect();
     classes.dedup();
     assert_eq!(classes, expected, "{:?}", report.findings);
@@ -65,37 +65,38 @@ fn one_row_is_kept_for_each_span_and_the_newest() {
     check(&verify(data_dir.path()).unwrap(), &[]);
 }
 
+/// It has no signature: whoever could take the checkpoints away could write it.
 #[test]
-fn a_log_with_a_head_file_alone_opens_and_the_next_checkpoint_takes_its_place() {
+fn a_head_file_of_older_versions_does_not_take_the_place_of_a_checkpoint() {
     let data_dir = log(10);
     let head = data_dir.path().join("audit/head");
     let (committer, _) = open(data_dir.path());
     let note = committer.state().head.note(committer.state().chain).to_string();
     drop(committer);
-    let old = || {
-        std::fs::write(&head, &note).unwrap();
-        for file in ["audit/checkpoint", "audit/vkeys"] {
-            std::fs::remove_file(data_dir.path().join(file)).unwrap();
-        }
-        let db = raw(data_dir.path());
-        let rows: Vec<_> =
-            db.prefix_iterator(b"ckpt/").map(|row| row.unwrap().0).filter(|key| key.starts_with(b"ckpt/")).collect();
-        rows.iter().for_each(|key| db.delete(key).unwrap());
-    };
-    old();
+    std::fs::write(&head, &note).unwrap();
+    // Control: beside a checkpoint it is read, and gone with the next one.
+    append(&mut open(data_dir.path()).0, 10..12);
+    assert!(!head.exists());
+    std::fs::write(&head, &note).unwrap();
+    for file in ["audit/checkpoint", "audit/vkeys"] {
+        std::fs::remove_file(data_dir.path().join(file)).unwrap();
+    }
+    without_rows(data_dir.path());
     let report = verify(data_dir.path()).unwrap();
     assert_eq!((report.verdict(), report.signed), (Verdict::Verified, false));
-    let (mut committer, opened) = open(data_dir.path());
-    assert!(opened.checkpoint.is_none());
-    append(&mut committer, 10..12);
-    drop(committer);
-    assert!(!head.exists());
-    let report = verify(data_dir.path()).unwrap();
-    assert_eq!((report.verdict(), report.signed, report.newer), (Verdict::Verified, true, Some(0)));
+    let refused = Store::open(data_dir.path()).map(|_| ());
+    assert!(matches!(refused, Err(StoreError::CheckpointMissing { rows: 12, .. })), "{refused:?}");
     // A log that is shorter than its head file is refused as before.
-    old();
     std::fs::write(&head, note.replace("size 10", "size 99")).unwrap();
     assert!(matches!(Store::open(data_dir.path()).map(|_| ()), Err(StoreError::HeadFile { .. })));
+}
+
+/// Takes the checkpoints out of the database.
+fn without_rows(data_dir: &Path) {
+    let db = raw(data_dir);
+    let rows: Vec<_> =
+        db.prefix_iterator(b"ckpt/").map(|row| row.unwrap().0).filter(|key| key.starts_with(b"ckpt/")).collect();
+    rows.iter().for_each(|key| db.delete(key).unwrap());
 }
 
 #[test]
@@ -127,35 +128,60 @@ fn a_forged_checkpoint_file_is_refused_at_the_start() {
     let data_dir = log(10);
     let file = data_dir.path().join("audit/checkpoint");
     let text = std::fs::read_to_string(&file).unwrap();
-    // Fewer entries, the signature that is there: consistent with nothing.
-    std::fs::write(&file, text.replace("\n10\n", "\n9\n")).unwrap();
-    assert!(matches!(Store::open(data_dir.path()).map(|_| ()), Err(StoreError::Forked { .. })));
-    // The right size and root, and a signature by nobody: the signer does not go on from it.
+    let refused = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let error = Store::open(data_dir.path()).map(|_| ()).unwrap_err();
+        assert!(matches!(error, StoreError::CheckpointForged { .. }) && error.is_damage(), "{error}");
+        check(&verify(data_dir.path()).unwrap(), &[Class::BadSignature]);
+    };
+    // Fewer entries, the signature that is there.
+    refused(&text.replace("\n10\n", "\n9\n"));
+    // The right size and root, and a signature by nobody.
     let (head, signature) = text.rsplit_once(' ').unwrap();
     let mut bytes = signature.as_bytes().to_vec();
     bytes[40] = if bytes[40] == b'A' { b'B' } else { b'A' };
-    std::fs::write(&file, format!("{head} {}", String::from_utf8(bytes).unwrap())).unwrap();
-    let (committer, opened) = open(data_dir.path());
-    let last = opened.checkpoint.map(|kept| kept.signed().clone());
-    let error = signer(data_dir.path(), committer.state().chain, last, None).map(|_| ()).unwrap_err();
-    assert!(matches!(error, StoreError::Signer(_)) && error.is_damage(), "{error}");
-    drop(committer);
-    check(&verify(data_dir.path()).unwrap(), &[Class::BadSignature]);
+    refused(&format!("{head} {}", String::from_utf8(bytes).unwrap()));
+    // By a key that is not this log's.
+    let said = text.parse::<SignedCheckpoint>().unwrap().checkpoint();
+    let key = CheckpointKey::from_seed(said.chain, &[9; 32]).unwrap();
+    std::fs::write(&file, key.sign(&said).unwrap().to_string()).unwrap();
+    let error = Store::open(data_dir.path()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, StoreError::CheckpointForged { .. }), "{error}");
+    // Control.
+    std::fs::write(&file, &text).unwrap();
+    open(data_dir.path());
 }
 
+/// An older checkpoint file is as good as any other: what is newer in the database is held against the log too.
 #[test]
-fn a_rewritten_database_is_refused_at_the_start_and_proven() {
-    let data_dir = log(20);
-    // Everything behind entry 7 written anew, with its hashes and a fitting head row.
-    let db = raw(data_dir.path());
+fn an_older_checkpoint_put_back_hides_no_rewritten_tail() {
+    let data_dir = log(10);
+    let file = data_dir.path().join("audit/checkpoint");
+    let older = std::fs::read_to_string(&file).unwrap();
+    let (mut committer, _) = open(data_dir.path());
+    append(&mut committer, 10..20);
+    append(&mut committer, 20..21);
+    drop(committer);
+    std::fs::write(&file, older).unwrap();
+    // Control: as the last line that somebody collected, it is a way out.
+    let opened = open(data_dir.path()).1;
+    assert_eq!(opened.checkpoint.map(|kept| kept.signed().checkpoint().size), Some(20));
+    rewrite(data_dir.path(), 15, 21);
+    let error = Store::open(data_dir.path()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, StoreError::Forked { seq: 19 }), "{error}");
+}
+
+/// Writes everything anew from an entry on, with its hashes and a fitting head row.
+fn rewrite(data_dir: &Path, from: u64, entries: u64) {
+    let db = raw(data_dir);
     let family = db.cf_handle("entry").unwrap();
     let mut state = None;
-    for seq in 0..20_u64 {
+    for seq in 0..entries {
         let bytes = db.get_cf(family, seq.to_be_bytes()).unwrap().unwrap();
         let mut entry = weir_audit::Entry::decode(&bytes).unwrap();
         let state = state.get_or_insert_with(|| weir_audit::ChainState::new(entry.log));
         entry.prev = state.head.last;
-        if seq == 7 {
+        if seq == from {
             entry.body.count = 2;
         }
         let bytes = entry.encode();
@@ -166,10 +192,19 @@ fn a_rewritten_database_is_refused_at_the_start_and_proven() {
     }
     let state = state.unwrap();
     db.put(b"head", state.head.encode(&state.chain)).unwrap();
-    drop(db);
+}
+
+#[test]
+fn a_rewritten_database_is_refused_at_the_start_and_proven() {
+    let data_dir = log(20);
+    rewrite(data_dir.path(), 7, 20);
     check(&verify(data_dir.path()).unwrap(), &[Class::Fork]);
     let error = Store::open(data_dir.path()).map(|_| ()).unwrap_err();
     assert!(matches!(error, StoreError::Forked { seq: 19 }), "{error}");
+    // With the checkpoint taken away it is not signed again either.
+    std::fs::remove_file(data_dir.path().join("audit/checkpoint")).unwrap();
+    let error = Store::open(data_dir.path()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, StoreError::CheckpointMissing { rows: 20, .. }), "{error}");
 }
 
 #[test]
@@ -208,102 +243,20 @@ fn a_key_that_was_replaced_in_the_directory_is_unknown_to_who_kept_the_list() {
     let data_dir = log(10);
     let kept_elsewhere = against(data_dir.path(), None);
     std::fs::remove_file(data_dir.path().join("keys/checkpoint-key")).unwrap();
+    let (committer, _) = open(data_dir.path());
+    let said = Checkpoint::of(committer.state());
+    drop(committer);
     for file in ["audit/vkeys", "audit/checkpoint"] {
         std::fs::remove_file(data_dir.path().join(file)).unwrap();
     }
-    let db = raw(data_dir.path());
-    let rows: Vec<_> =
-        db.prefix_iterator(b"ckpt/").map(|row| row.unwrap().0).filter(|key| key.starts_with(b"ckpt/")).collect();
-    rows.iter().for_each(|key| db.delete(key).unwrap());
-    drop(db);
+    without_rows(data_dir.path());
+    // Whoever replaces everything signs everything.
+    let mut own = signer(data_dir.path(), said.chain, None, None).unwrap();
+    std::fs::write(data_dir.path().join("audit/checkpoint"), own.sign(&said).unwrap().to_string()).unwrap();
     append(&mut open(data_dir.path()).0, 10..11);
     // The keys beside the log were replaced with it, so they prove nothing.
     check(&verify(data_dir.path()).unwrap(), &[]);
     check(&verify_against(data_dir.path(), &kept_elsewhere).unwrap(), &[Class::UnknownKey]);
-}
-
-/// Puts back an older database under a newer checkpoint.
-fn behind() -> tempfile::TempDir {
-    let data_dir = log(10);
-    let older = tempfile::tempdir().unwrap();
-    copy(&data_dir.path().join("audit/db"), older.path());
-    append(&mut open(data_dir.path()).0, 10..15);
-    std::fs::remove_dir_all(data_dir.path().join("audit/db")).unwrap();
-    copy(older.path(), &data_dir.path().join("audit/db"));
-    data_dir
-}
-
-#[test]
-fn an_accepted_loss_begins_a_chain_that_says_what_is_lost_and_keeps_the_old_one_aside() {
-    let data_dir = behind();
-    let old_keys = against(data_dir.path(), None);
-    let old = Reader::open_read_only(data_dir.path()).unwrap().chain().unwrap();
-    let error = Store::open(data_dir.path()).map(|_| ()).unwrap_err();
-    assert!(error.to_string().contains("weir audit accept-loss --reason"), "{error}");
-    let accepted = accept_loss(data_dir.path(), "disk replaced, OPS-1234", NOW).unwrap();
-    assert_eq!(accepted.lost, old);
-    assert_ne!(accepted.chain, old);
-    let expected = format!(
-        "takes the place of weir/audit/{old}: it was behind its checkpoint; entries 10 to 14 are lost; reason: disk replaced, OPS-1234"
-    );
-    assert_eq!(accepted.statement, expected);
-
-    let (mut committer, opened) = open(data_dir.path());
-    assert_eq!((opened.chain.chain, opened.chain.head.size()), (accepted.chain, 1));
-    append(&mut committer, 1..3);
-    drop(committer);
-    check(&verify(data_dir.path()).unwrap(), &[]);
-    let found = Reader::open_read_only(data_dir.path()).unwrap().query(&Default::default()).unwrap();
-    let first = &found.rows[0].entry.body;
-    assert_eq!((first.kind, first.reason.as_ref()), (Kind::AcceptLoss, Some(&expected)));
-    // The old log is there as it was, under its own name.
-    for file in ["db/CURRENT", "checkpoint", "vkeys", "chain-id", "checkpoint-key"] {
-        assert!(accepted.aside.join(file).exists(), "{file}");
-    }
-    // What vouched for the old one does not vouch for the new one.
-    assert_eq!(verify_against(data_dir.path(), &old_keys).unwrap().verdict(), Verdict::Tampered);
-    // Once is enough.
-    assert!(matches!(accept_loss(data_dir.path(), "again", NOW), Err(StoreError::NothingLost)));
-}
-
-#[test]
-fn a_loss_is_accepted_only_where_there_is_one() {
-    let intact = log(5);
-    assert!(matches!(accept_loss(intact.path(), "x", NOW), Err(StoreError::NothingLost)));
-    let (committer, _) = open(intact.path());
-    assert!(matches!(accept_loss(intact.path(), "x", NOW), Err(StoreError::Locked { .. })));
-    drop(committer);
-    let nothing = tempfile::tempdir().unwrap();
-    assert!(matches!(accept_loss(nothing.path(), "x", NOW), Err(StoreError::NotFound { .. })));
-    check(&verify(intact.path()).unwrap(), &[]);
-}
-
-/// Interrupted at every step: until it was run again to its end nothing is served, and then it is as if it had never been interrupted.
-#[test]
-fn an_interrupted_acceptance_is_taken_up_again() {
-    for step in 0..4 {
-        let data_dir = behind();
-        let (audit, keys) = (data_dir.path().join("audit"), data_dir.path().join("keys"));
-        let old = std::fs::read_to_string(keys.join("chain-id")).unwrap().trim_end().to_owned();
-        let aside = data_dir.path().join(format!("audit-lost-{old}"));
-        std::fs::write(keys.join("accept-loss"), format!("{old}\ntakes the place of it\n")).unwrap();
-        if step > 0 {
-            std::fs::rename(&audit, &aside).unwrap();
-        }
-        if step > 1 {
-            std::fs::rename(keys.join("checkpoint-key"), aside.join("checkpoint-key")).unwrap();
-        }
-        if step > 2 {
-            std::fs::rename(keys.join("chain-id"), aside.join("chain-id")).unwrap();
-        }
-        assert!(matches!(Store::open(data_dir.path()).map(|_| ()), Err(StoreError::LossPending)), "step {step}");
-        let accepted = accept_loss(data_dir.path(), "x", NOW).unwrap();
-        assert_eq!((accepted.lost.to_string(), accepted.statement.as_str()), (old, "takes the place of it"));
-        let (committer, opened) = open(data_dir.path());
-        assert_eq!(opened.chain.head.size(), 1, "step {step}");
-        drop(committer);
-        assert!(aside.join("checkpoint-key").exists() && !keys.join("checkpoint-key").exists());
-    }
 }
 
 #[test]

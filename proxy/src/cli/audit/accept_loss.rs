@@ -10,8 +10,8 @@ use crate::config::Surroundings;
 /// Arguments of `weir audit accept-loss`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "For a log that `weir serve` refuses because it is behind its checkpoint or was rewritten, when there is no better copy. The \
-                  old log is moved to DATA_DIR/audit-lost-CHAIN and never deleted; a new chain begins, whose first entry names the old \
+    after_help = "For a log that `weir serve` refuses because it is behind its checkpoint, was rewritten, or lacks database or checkpoint, when \
+                  there is no better copy. The old log is moved to DATA_DIR/audit-lost-CHAIN and never deleted; a new chain begins, whose first entry names the old \
                   one, what is missing, and the reason. The new log has another key unless the configuration gives one: add it to \
                   trust files. weir must not run meanwhile.\n\n\
                   Exit codes: 0 a new log is there; 2 wrong usage, or nothing is lost; 3 there is no log; 4 it cannot be done now.\n\n\

@@ -5,12 +5,11 @@ use weir_audit_store::{Opened, Store, StoreError};
 use crate::config::{CheckpointConfig, Config};
 use crate::gateway::ledger::Signing;
 
-/// Goes on from the last checkpoint of an opened log; of a log without one it makes the first.
+/// Goes on from the last checkpoint of an opened log; of a log that begins it makes the first.
 pub(super) fn signing(config: &Config, store: &mut Store, opened: &Opened) -> Result<Signing, StoreError> {
     let CheckpointConfig { every, idle, key } = config.audit.checkpoint;
-    let last = opened.checkpoint.as_ref().map(|kept| kept.signed().clone());
-    let mut signer = weir_audit_store::signer(&config.data_dir, opened.chain.chain, last, key)?;
-    if signer.last().is_none() {
+    let mut signer = opened.signer(&config.data_dir, key)?;
+    if opened.begins {
         // From the first moment on there is a checkpoint: that it is missing later means something.
         store.sync_checkpoint(&mut signer)?;
     }
