@@ -79,6 +79,22 @@ admin: { metrics: "0.0.0.0:9990" }
 log: { level: debug, format: json }
 "#;
 
+#[test]
+fn what_brokers_take_in_one_batch_can_be_said() {
+    let line = "  connect_timeout: 3s\n";
+    let with = |value: &str| format!("{line}  message_bytes_max: {value}\n");
+    let (config, problems) = load_text(&folder(), &WHOLE.replacen(line, &with("2MiB"), 1));
+    assert_eq!(problems, [""; 0]);
+    assert_eq!(config.unwrap().upstream.message_bytes_max, 2 << 20);
+    let (config, _) = load_text(&folder(), WHOLE);
+    assert_eq!(config.unwrap().upstream.message_bytes_max, 1_048_588, "Kafka's own default");
+    let place = "| weir.yaml:7:22";
+    let zero = "error: `message_bytes_max` is zero, so nothing would work";
+    check(line, &with("0B"), &[&format!("{zero} {place} leave it out to have the default")]);
+    let large = "error: `message_bytes_max` is too large";
+    check(line, &with("2GiB"), &[&format!("{large} {place} at most 2147483647B")]);
+}
+
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// A folder with the files that [`WHOLE`] names.

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::schema;
 
-/// An API that weir serves. Everything else is answered with `unsupported_version_response` or a closed connection.
+/// An API that weir serves, or asks itself. Everything else is answered with `unsupported_version_response` or a closed connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(i16)]
 pub enum ApiKey {
@@ -36,6 +36,8 @@ pub enum ApiKey {
     ApiVersions = 18,
     /// A producer id, for idempotence and transactions.
     InitProducerId = 22,
+    /// The configuration of topics. Only weir itself asks: no client is served it.
+    DescribeConfigs = 32,
     /// One SASL token.
     SaslAuthenticate = 36,
 }
@@ -47,7 +49,7 @@ pub enum ApiKey {
 pub const PRODUCE_ADVERTISED_MIN: i16 = 0;
 
 impl ApiKey {
-    /// All of them, by key.
+    /// All that clients are served, by key.
     pub const ALL: &'static [Self] = &[
         Self::Produce,
         Self::Fetch,
@@ -96,6 +98,7 @@ impl ApiKey {
             Self::SaslHandshake => "SaslHandshake",
             Self::ApiVersions => "ApiVersions",
             Self::InitProducerId => "InitProducerId",
+            Self::DescribeConfigs => "DescribeConfigs",
             Self::SaslAuthenticate => "SaslAuthenticate",
         }
     }
@@ -122,6 +125,7 @@ impl ApiKey {
             Self::SaslHandshake => 1..=1,
             Self::ApiVersions => 0..=4,
             Self::InitProducerId => 0..=5,
+            Self::DescribeConfigs => 1..=4,
             Self::SaslAuthenticate => 0..=2,
         }
     }
@@ -158,6 +162,7 @@ impl ApiKey {
             | Self::SyncGroup
             | Self::SaslHandshake
             | Self::InitProducerId
+            | Self::DescribeConfigs
             | Self::SaslAuthenticate => i16::from(self.is_flexible(version)),
         }
     }
@@ -186,6 +191,7 @@ mod tests {
             }
         }
         assert_eq!(ApiKey::from_code(58), None, "Envelope is not served");
+        assert_eq!(ApiKey::from_code(ApiKey::DescribeConfigs.code()), None, "weir alone asks it");
         assert_eq!(ApiKey::from_code(-1), None);
     }
 

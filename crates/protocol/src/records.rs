@@ -59,6 +59,8 @@ pub struct Limits {
     pub value_bytes_max: usize,
     /// Bytes of a header's name.
     pub header_name_bytes_max: usize,
+    /// Bytes of a batch as it goes to the broker, beyond which edits may not make it grow: what its topic takes.
+    pub grown_bytes_max: usize,
 }
 
 impl Limits {
@@ -81,6 +83,7 @@ impl Default for Limits {
             key_bytes_max: 1024 * 1024,
             value_bytes_max: 64 * 1024 * 1024,
             header_name_bytes_max: 32 * 1024,
+            grown_bytes_max: usize::MAX,
         }
     }
 }

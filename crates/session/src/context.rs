@@ -54,6 +54,12 @@ impl Context {
         self.view.as_ref().filter(there).cloned()
     }
 
+    /// Bytes of a batch that the brokers take for a topic, as far as is known.
+    pub(crate) fn batch_bytes_max(&self, topic: &str) -> usize {
+        let learned = self.view.as_ref().and_then(|view| view.batch_bytes_max.get(topic).copied());
+        learned.unwrap_or(self.limits.message_bytes_max)
+    }
+
     /// How a topic is audited now.
     pub(crate) fn audited(&self, topic: &str) -> TopicAudit {
         let audit = self.audit.of(topic);
@@ -83,6 +89,8 @@ pub struct Limits {
     pub fetch_bytes_max: i32,
     /// Frame bytes that one session may hold before it stops reading.
     pub session_bytes_max: usize,
+    /// Bytes of a batch that brokers take, for topics whose own limit they do not tell.
+    pub message_bytes_max: usize,
     /// Limits on one record batch.
     pub records: weir_protocol::records::Limits,
     /// Time until a client must have logged in.
@@ -174,6 +182,8 @@ pub struct ClusterView {
     pub topics: HashMap<Uuid, Arc<str>>,
     /// Ids that the cluster was asked for and does not have.
     pub unknown_topics: HashSet<Uuid>,
+    /// What each topic takes in one batch (`max.message.bytes`), in bytes, where weir may know it.
+    pub batch_bytes_max: HashMap<Arc<str>, usize>,
 }
 
 /// One broker.

@@ -1,19 +1,25 @@
 //! The control connection: what weir itself asks a broker to learn the cluster (brokers, API versions, topic ids).
 //!
 //! ```text
-//! connected ─► ApiVersions v3 ─(35)─► ApiVersions v0 ─► login, if any ─► Metadata, all topics ─► idle ─ refresh ─► Metadata …
-//!                                                                                                  └─ login due ─► login
+//! connected ─► ApiVersions v3 ─(35)─► ApiVersions v0 ─► login, if any ─► Metadata, all topics ─► DescribeConfigs ─► idle
+//!                                                                              ▲                                    │
+//!                                                                              └───────────── refresh ──────────────┤
+//!                                                               login ◄───────────────────── login due ─────────────┘
 //! ```
 //!
 //! A machine of its own, so that its bytes are [`Cleared`] like all others, and so that a question about a topic id never waits
 //! behind a client's long poll.
+
+mod sizes;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, DescribeConfigsResponse, MetadataRequest, MetadataResponse,
+};
 use kafka_protocol::protocol::{Decodable, StrBytes};
 use uuid::Uuid;
 use weir_protocol::{ApiKey, FrameReader, check_response};
@@ -25,6 +31,9 @@ use crate::refusal::Code;
 use crate::time::Now;
 use crate::upstream::{Ask, Exchange, Progress, Schedule, UpstreamLogin, UpstreamLoginError, Versions};
 use crate::vetted::Vetted;
+
+use sizes::Sizes;
+pub use sizes::TopicSizes;
 
 /// Largest answer that is read; a cluster of 100,000 topics answers Metadata in far less.
 const ANSWER_BYTES_MAX: usize = 100 * 1024 * 1024;
@@ -46,6 +55,7 @@ pub struct Control {
     upstream: Option<Arc<UpstreamLogin>>,
     schedule: Schedule,
     exchange: Option<Exchange>,
+    sizes: Sizes,
     /// How often the broker let weir in.
     logins: u64,
 }
@@ -113,6 +123,7 @@ impl Control {
             upstream,
             schedule: Schedule::new(seed),
             exchange: None,
+            sizes: Sizes::default(),
             logins: 0,
         };
         control.ask_api_versions(API_VERSIONS)?;
@@ -183,11 +194,42 @@ impl Control {
             }
             return Ok(None);
         }
-        let learned = self.learn_cluster(body, question.version)?;
-        if std::mem::take(&mut self.refresh_wanted) {
-            self.ask_metadata()?;
+        if question.api == ApiKey::DescribeConfigs {
+            self.sizes.answer(&decode::<DescribeConfigsResponse>(&mut { body }, question.version)?);
+            self.ask_further()?;
+            return Ok(None);
         }
+        let learned = self.learn_cluster(body, question.version)?;
+        if self.speaks_describe_configs().is_some() {
+            self.sizes.topics(learned.topics.values(), now.monotonic);
+        }
+        self.ask_further()?;
         Ok(Some(learned))
+    }
+
+    /// What topics take in one batch, when something new is known of it.
+    pub fn take_topic_sizes(&mut self) -> Option<TopicSizes> {
+        self.sizes.news()
+    }
+
+    /// Asks what waited for an answer to come first.
+    fn ask_further(&mut self) -> Result<(), ControlError> {
+        if std::mem::take(&mut self.refresh_wanted) {
+            return self.ask_metadata();
+        }
+        let Some(version) = self.speaks_describe_configs() else { return Ok(()) };
+        match self.sizes.next_question() {
+            Some(question) => self.ask(ApiKey::DescribeConfigs, version, &question),
+            None => Ok(()),
+        }
+    }
+
+    /// The version of DescribeConfigs to ask in; `None` for a broker with which none is shared.
+    fn speaks_describe_configs(&self) -> Option<i16> {
+        let (min, max) = self.apis.get(&ApiKey::DescribeConfigs.code()).copied()?;
+        let own = ApiKey::DescribeConfigs.versions();
+        let version = max.min(*own.end());
+        (version >= min && version >= *own.start()).then_some(version)
     }
 
     /// When [`Control::handle_timeout`] is due, on the monotonic clock: a login is to be renewed.

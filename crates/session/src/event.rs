@@ -68,6 +68,8 @@ pub enum Event {
         partition: i32,
         /// The rule, or what was wrong with the batch.
         rule: String,
+        /// Why, in a word.
+        cause: RefusedFor,
         /// How many records.
         records: u64,
         /// How many batches that could not be read, and whose records were therefore not counted.
@@ -104,6 +106,31 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
+}
+
+/// Why records were refused or withheld.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedFor {
+    /// A rule refuses what is in them, or that they cannot be read.
+    Rule,
+    /// Their batch cannot be read.
+    Unreadable,
+    /// The broker has them in message format 0 or 1 (KIP-724).
+    OldFormat,
+    /// Edits made their batch larger than its topic takes.
+    Growth,
+}
+
+impl RefusedFor {
+    /// A stable name for logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Unreadable => "unreadable",
+            Self::OldFormat => "old_format",
+            Self::Growth => "growth",
+        }
+    }
 }
 
 /// How a request ended, seen from weir: what the broker made of it is in its answer.

@@ -70,6 +70,8 @@ pub(crate) struct Planned {
     pub(crate) rules: Option<Arc<RuleSet>>,
     /// Key of the digest over what leaves, where the topic wants one.
     pub(crate) digest_key: Option<DigestKey>,
+    /// Bytes up to which edits may make a produced batch grow.
+    pub(crate) grown_bytes_max: usize,
 }
 
 impl Planned {
@@ -124,13 +126,14 @@ pub(crate) struct ProduceInspection {
 #[derive(Debug)]
 pub(crate) struct ProducedPartition {
     pub(crate) planned: Planned,
+    /// What the rules found, as far as the batch was read.
+    pub(crate) findings: Findings,
     pub(crate) batch: Result<ProducedBatch, BatchError>,
 }
 
 #[derive(Debug)]
 pub(crate) struct ProducedBatch {
     pub(crate) info: BatchInfo,
-    pub(crate) findings: Findings,
     pub(crate) digest: Option<[u8; 32]>,
     pub(crate) bytes_out: usize,
     pub(crate) edited_records: u32,
@@ -343,8 +346,9 @@ impl Job {
                 let partitions = plan
                     .into_iter()
                     .map(|planned| {
-                        let batch = produced(&mut frame, version, &planned, limits, scratch);
-                        ProducedPartition { planned, batch: batch.and_then(|batch| batch.belonging_to(&request)) }
+                        let (findings, batch) = produced(&mut frame, version, &planned, limits, scratch);
+                        let batch = batch.and_then(|batch| batch.belonging_to(&request));
+                        ProducedPartition { planned, findings, batch }
                     })
                     .collect();
                 Inspection::Produce(ProduceInspection { frame: frame.freeze(), request, partitions })
@@ -365,30 +369,30 @@ fn produced(
     planned: &Planned,
     limits: &records::Limits,
     scratch: &mut Scratch,
-) -> Result<ProducedBatch, BatchError> {
+) -> (Findings, Result<ProducedBatch, BatchError>) {
     let records = frame.get_mut(planned.records.clone()).unwrap_or_default();
     let Some(rules) = &planned.rules else {
-        let info = records::check_produce(records, version)?;
-        return Ok(ProducedBatch {
+        let unopened = |info: BatchInfo| ProducedBatch {
             bytes_out: info.length,
             info,
-            findings: Findings::default(),
             digest: None,
             edited_records: 0,
             replaced: None,
-        });
+        };
+        return (Findings::default(), records::check_produce(records, version).map(unopened));
     };
+    let limits = &records::Limits { grown_bytes_max: planned.grown_bytes_max, ..*limits };
     let options = &Options { limits, digest_key: planned.digest_key.as_ref().map(|key| &key.0) };
     let mut inspector = rules.inspector(&mut scratch.policy);
-    let rewritten = records::rewrite_produce(records, version, options, &mut inspector, &mut scratch.records)?;
-    Ok(ProducedBatch {
+    let rewritten = records::rewrite_produce(records, version, options, &mut inspector, &mut scratch.records);
+    let batch = rewritten.map(|rewritten| ProducedBatch {
         info: rewritten.info,
-        findings: inspector.finish(),
         digest: rewritten.digest,
         bytes_out: rewritten.bytes_out,
         edited_records: rewritten.edited_records,
         replaced: replacement(rewritten.change),
-    })
+    });
+    (inspector.finish(), batch)
 }
 
 fn fetched(frame: &mut BytesMut, planned: Planned, limits: &records::Limits, scratch: &mut Scratch) -> FetchedBatches {

@@ -42,8 +42,8 @@ pub use context::{
     AuditRules, BrokerNode, ClusterView, Context, DigestKey, Door, DoorAuth, Durability, Limits, Peer, TopicAudit,
     TopicAuditChange,
 };
-pub use control::{Control, ControlError, Learned};
-pub use event::{CloseReason, Ending, Event, Stages};
+pub use control::{Control, ControlError, Learned, TopicSizes};
+pub use event::{CloseReason, Ending, Event, RefusedFor, Stages};
 pub use job::{Done, INLINE_COMPRESSED_BYTES_MAX, INLINE_INFLATED_BYTES_MAX, INLINE_PLAIN_BYTES_MAX, Job, Scratch};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;

@@ -6,6 +6,8 @@
 /// An error code of the Kafka protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
+    /// MESSAGE_TOO_LARGE: a batch that grew; Java splits it and sends its records again, without spending an attempt.
+    MessageTooLarge = 10,
     /// COORDINATOR_NOT_AVAILABLE: the coordinator lives on a broker that has no port here.
     CoordinatorNotAvailable = 15,
     /// INVALID_REQUIRED_ACKS.

@@ -31,6 +31,7 @@ impl Vetted {
             | ApiKey::SaslHandshake
             | ApiKey::ApiVersions
             | ApiKey::InitProducerId
+            | ApiKey::DescribeConfigs
             | ApiKey::SaslAuthenticate => Some(Self(frame)),
         }
     }
@@ -52,6 +53,7 @@ impl Vetted {
             | ApiKey::SaslHandshake
             | ApiKey::ApiVersions
             | ApiKey::InitProducerId
+            | ApiKey::DescribeConfigs
             | ApiKey::SaslAuthenticate => Some(Self(frame)),
         }
     }

@@ -77,6 +77,7 @@ pub fn is_reloaded(key: &str) -> bool {
 /// like any key, with dots in its name: only the end of the whole says which key it is.
 const RELOADED: &[(&str, &[&str])] = &[
     ("policies", &[]),
+    ("upstream.message_bytes_max", &[]),
     ("keys", &[]),
     ("identity", &[]),
     ("limits", &[]),
@@ -106,7 +107,7 @@ const SECTIONS: &[&str] = &[
 
 /// What is in force when a key is absent. A test compares it with what absent keys become.
 const DEFAULTS: &str = r#"
-upstream: { node_ids: ["0-9"], connect_timeout: 5s }
+upstream: { node_ids: ["0-9"], connect_timeout: 5s, message_bytes_max: 1048588B }
 identity: { clock_skew: 30s, session_max: 1h, issuers: [] }
 keys: []
 audit:

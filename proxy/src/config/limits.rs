@@ -206,7 +206,8 @@ impl Section<'_, '_> {
     }
 }
 
-fn size(node: Option<&Node>, what: &str, default: usize, max: usize, problems: &mut Problems) -> usize {
+/// A size above zero and up to `max`, or the default.
+pub(super) fn size(node: Option<&Node>, what: &str, default: usize, max: usize, problems: &mut Problems) -> usize {
     let Some(node) = node else { return default };
     let Some(bytes) = node.as_size(what, problems) else { return default };
     match usize::try_from(bytes) {
@@ -234,7 +235,7 @@ pub(super) fn show_size(bytes: usize) -> String {
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 /// Kafka's frame length is a signed 32-bit number.
-const FRAME_BYTES_MAX: usize = i32::MAX as usize;
+pub(super) const FRAME_BYTES_MAX: usize = i32::MAX as usize;
 /// Counts above this are a slip of the hand.
 const COUNT_MAX: u64 = 100_000_000;
 /// serde_json, whose verdict on JSON weir follows, reads no deeper.

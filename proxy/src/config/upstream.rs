@@ -26,6 +26,8 @@ pub struct Upstream {
     pub auth: Option<UpstreamAuth>,
     /// How long connecting to a broker may take, TLS included.
     pub connect_timeout: Duration,
+    /// Bytes of a batch that the brokers take, for topics whose own limit they do not tell.
+    pub message_bytes_max: usize,
 }
 
 /// Broker node ids in the order of their ports: the id at index `i` is served at the listener's port + 1 + `i`.
@@ -98,6 +100,13 @@ pub(super) fn read(loader: Loader<'_>, node: &Node, problems: &mut Problems) -> 
     let auth_node = map.take("auth");
     let auth = auth_node.map(|node| UpstreamAuth::read(loader, node, problems));
     let connect_timeout = limits::duration(map.take("connect_timeout"), "connect_timeout", CONNECT_TIMEOUT, problems);
+    let message_bytes_max = limits::size(
+        map.take("message_bytes_max"),
+        "message_bytes_max",
+        MESSAGE_BYTES_MAX,
+        limits::FRAME_BYTES_MAX,
+        problems,
+    );
     map.finish(problems);
     let (bootstrap, bootstrap_places) = bootstrap?;
     if let (Some(node), Some(Some(auth))) = (auth_node, &auth) {
@@ -107,7 +116,14 @@ pub(super) fn read(loader: Loader<'_>, node: &Node, problems: &mut Problems) -> 
     }
     // INVARIANT: where it could not be read there is an error, so that nothing is used without it.
     let auth = auth.flatten();
-    let upstream = Upstream { bootstrap, node_ids: node_ids?, tls: tls?, auth, connect_timeout: connect_timeout? };
+    let upstream = Upstream {
+        bootstrap,
+        node_ids: node_ids?,
+        tls: tls?,
+        auth,
+        connect_timeout: connect_timeout?,
+        message_bytes_max,
+    };
     Some(LocatedUpstream { upstream, bootstrap_places })
 }
 
@@ -176,6 +192,8 @@ fn count(range: &RangeInclusive<i32>) -> usize {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Kafka's own default of `message.max.bytes`: one MiB and the first fields of a batch.
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024 + 12;
 /// Each is a socket per listener; the largest Kafka clusters have a few hundred brokers.
 const NODE_IDS_MAX: usize = 1000;
 

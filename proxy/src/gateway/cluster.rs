@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
-use weir_session::{ClusterView, Control, ControlError, Learned, UpstreamLogin, UpstreamLoginError};
+use weir_session::{ClusterView, Control, ControlError, Learned, TopicSizes, UpstreamLogin, UpstreamLoginError};
 
 use super::clock::Clock;
 use super::dial::{DialError, Dialer};
@@ -154,7 +154,7 @@ impl Cluster {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(ClusterError::Random)?;
         let mut control = Control::open(user, seed)?;
-        let (mut logins, mut reached) = (0, false);
+        let (mut logins, mut reached, mut untold) = (0, false, 0);
         let mut asked = HashSet::new();
         let mut refresh = tokio::time::interval(REFRESH_EVERY);
         refresh.tick().await;
@@ -191,6 +191,9 @@ impl Cluster {
                                 reached = true;
                                 self.publish(learned, &mut asked, view);
                             }
+                            if let Some(sizes) = control.take_topic_sizes() {
+                                self.publish_sizes(sizes, &mut untold, view);
+                            }
                         }
                     }
                 }
@@ -211,6 +214,22 @@ impl Cluster {
                 () = tokio::time::sleep_until(answer_due), if control.is_waiting() => return Err(ClusterError::Silent),
             }
         }
+    }
+
+    /// `untold`: of how many topics the broker did not tell before.
+    fn publish_sizes(&self, sizes: TopicSizes, untold: &mut usize, view: &mut ClusterView) {
+        if sizes.untold > *untold {
+            let assumed = self.world.context().limits.message_bytes_max;
+            tracing::info!(
+                event = "cluster.sizes_untold",
+                topics = sizes.untold,
+                message_bytes_max = assumed,
+                hint = "let weir's user describe the configuration of topics, or set `upstream.message_bytes_max`"
+            );
+        }
+        *untold = sizes.untold;
+        view.batch_bytes_max = sizes.batch_bytes_max;
+        self.world.update(|context| context.view = Some(Arc::new(view.clone())));
     }
 
     fn publish(&self, learned: Learned, asked: &mut HashSet<Uuid>, view: &mut ClusterView) {

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use weir_audit::{EntryBody, Kind};
 use weir_protocol::ApiKey;
-use weir_session::{CloseReason, Event};
+use weir_session::{CloseReason, Event, RefusedFor};
 
 use self::metrics::OTHER;
 pub(crate) use self::metrics::{Metrics, Part};
@@ -140,9 +140,15 @@ impl Telemetry {
                 traffic.refusals.with_label_values(&[name(*api), &code.to_string()]).inc();
                 self.refused((listener, peer, principal), name(*api), *code, reason, (resource.as_deref(), entry));
             }
-            Event::RecordsRefused { api, topic, partition, rule, records, batches, event_id } => {
+            Event::RecordsRefused { api, topic, partition, rule, cause, records, batches, event_id } => {
                 traffic.records_refused.with_label_values(&[api.name()]).inc_by(*records);
                 traffic.batches_unreadable.with_label_values(&[api.name()]).inc_by(*batches);
+                match cause {
+                    RefusedFor::Growth => traffic.batches_grown.inc(),
+                    RefusedFor::OldFormat => traffic.old_formats.inc(),
+                    RefusedFor::Rule | RefusedFor::Unreadable => {}
+                }
+                let cause = cause.name();
                 let (topic, api) = (short(topic), api.name());
                 let Some(suppressed) = self.line("records.refused", listener, (peer, principal), rule) else { return };
                 tracing::warn!(
@@ -153,6 +159,7 @@ impl Telemetry {
                     topic,
                     partition,
                     rule,
+                    cause,
                     records,
                     event_id,
                     suppressed

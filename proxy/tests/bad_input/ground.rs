@@ -62,8 +62,13 @@ pub(crate) struct Weir {
 impl Weir {
     /// Starts one; `adjust` may change its configuration.
     pub(crate) fn start(adjust: impl FnOnce(WeirYaml) -> WeirYaml) -> Self {
+        Self::before(&KAFKA, adjust)
+    }
+
+    /// The same before another broker.
+    pub(crate) fn before(kafka: &Kafka, adjust: impl FnOnce(WeirYaml) -> WeirYaml) -> Self {
         let (dir, ports) = (WorkDir::new().unwrap(), PortBlock::reserve().unwrap());
-        let yaml = WeirYaml::new(KAFKA.bootstrap())
+        let yaml = WeirYaml::new(kafka.bootstrap())
             .node_ids("1")
             .listener(Listener::anonymous("open", &ports.address(0), &["apps"]))
             .listener(Listener::oauthbearer("apps", &ports.address(2)))

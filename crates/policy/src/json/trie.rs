@@ -13,8 +13,7 @@
 //! ```
 
 use super::FieldId;
-use super::meet::may_meet;
-use super::path::{Path, Selector};
+use super::path::{Path, Selector, may_meet};
 
 /// A compiled set of paths, built once and used for many documents.
 #[derive(Debug, Clone, Default)]

@@ -44,6 +44,7 @@ pub(crate) fn watch(api: ApiKey) -> Option<&'static Watch> {
         | ApiKey::SaslHandshake
         | ApiKey::ApiVersions
         | ApiKey::InitProducerId
+        | ApiKey::DescribeConfigs
         | ApiKey::SaslAuthenticate => None,
     }
 }

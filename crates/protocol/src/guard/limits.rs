@@ -56,7 +56,8 @@ pub const fn request_frame_bytes_max(api: ApiKey) -> usize {
         | ApiKey::FindCoordinator
         | ApiKey::Heartbeat
         | ApiKey::LeaveGroup
-        | ApiKey::InitProducerId => REQUEST_FRAME_BYTES_MAX,
+        | ApiKey::InitProducerId
+        | ApiKey::DescribeConfigs => REQUEST_FRAME_BYTES_MAX,
     }
 }
 
@@ -78,6 +79,7 @@ pub const fn response_frame_bytes_max(api: ApiKey) -> usize {
         | ApiKey::SaslHandshake
         | ApiKey::ApiVersions
         | ApiKey::InitProducerId
+        | ApiKey::DescribeConfigs
         | ApiKey::SaslAuthenticate => RESPONSE_FRAME_BYTES_MAX,
     }
 }
@@ -98,6 +100,7 @@ pub(crate) const fn request_entries_max(api: ApiKey) -> usize {
         | ApiKey::SaslHandshake
         | ApiKey::ApiVersions
         | ApiKey::InitProducerId
+        | ApiKey::DescribeConfigs
         | ApiKey::SaslAuthenticate => REQUEST_ENTRIES_MAX,
     }
 }

@@ -231,6 +231,7 @@ fn default_request(api: ApiKey, version: i16) -> BytesMut {
         ApiKey::SaslHandshake => RequestKind::SaslHandshake(m::SaslHandshakeRequest::default()),
         ApiKey::ApiVersions => RequestKind::ApiVersions(m::ApiVersionsRequest::default()),
         ApiKey::InitProducerId => RequestKind::InitProducerId(m::InitProducerIdRequest::default()),
+        ApiKey::DescribeConfigs => RequestKind::DescribeConfigs(m::DescribeConfigsRequest::default()),
         ApiKey::SaslAuthenticate => RequestKind::SaslAuthenticate(m::SaslAuthenticateRequest::default()),
     };
     let mut body = BytesMut::new();
@@ -255,6 +256,7 @@ fn default_response(api: ApiKey, version: i16) -> BytesMut {
         ApiKey::SaslHandshake => ResponseKind::SaslHandshake(m::SaslHandshakeResponse::default()),
         ApiKey::ApiVersions => ResponseKind::ApiVersions(m::ApiVersionsResponse::default()),
         ApiKey::InitProducerId => ResponseKind::InitProducerId(m::InitProducerIdResponse::default()),
+        ApiKey::DescribeConfigs => ResponseKind::DescribeConfigs(m::DescribeConfigsResponse::default()),
         ApiKey::SaslAuthenticate => ResponseKind::SaslAuthenticate(m::SaslAuthenticateResponse::default()),
     };
     let mut body = BytesMut::new();

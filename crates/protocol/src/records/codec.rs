@@ -59,22 +59,48 @@ impl Codecs {
         })
     }
 
-    /// Appends the compressed form of `plain` to `out`, at the codec's fast level.
+    /// Appends the compressed form of `plain` to `out`.
     ///
     /// # Errors
     /// [`BatchError::Compress`].
-    pub(super) fn compress(&mut self, codec: Codec, plain: &[u8], out: &mut BytesMut) -> Result<(), BatchError> {
+    pub(super) fn compress(
+        &mut self,
+        codec: Codec,
+        plain: &[u8],
+        effort: Effort,
+        out: &mut BytesMut,
+    ) -> Result<(), BatchError> {
         let done = match codec {
             Codec::None => {
                 out.extend_from_slice(plain);
                 Some(())
             }
-            Codec::Gzip => self.gzip.compress(plain, out),
+            Codec::Gzip => self.gzip.compress(plain, effort, out),
             Codec::Snappy => self.snappy.compress(plain, out),
-            Codec::Lz4 => lz4::compress(plain, out),
-            Codec::Zstd => self.zstd.compress(plain, out),
+            Codec::Lz4 => lz4::compress(plain, effort, out),
+            Codec::Zstd => self.zstd.compress(plain, effort, out),
         };
         done.ok_or(BatchError::Compress(codec))
+    }
+}
+
+/// How hard a codec tries. Recompression is the largest cost of an edit, so that more is spent only where it makes the difference
+/// between a batch that its topic takes and one that it does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// The fast level.
+    Fast,
+    /// One higher level, for gzip, lz4 and zstd; the others have none.
+    High,
+}
+
+impl Effort {
+    /// Whether a codec has more to give.
+    pub(super) fn is_higher_for(codec: Codec) -> bool {
+        match codec {
+            Codec::None | Codec::Snappy => false,
+            Codec::Gzip | Codec::Lz4 | Codec::Zstd => true,
+        }
     }
 }
 

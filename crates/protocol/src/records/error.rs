@@ -3,8 +3,8 @@
 use super::compression::Codec;
 
 /// Why a record batch is refused (Produce) or withheld (Fetch). The fault is the sender's, but for
-/// [`EditOutOfPlace`](Self::EditOutOfPlace), [`TooManyEdits`](Self::TooManyEdits), [`ResultTooLarge`](Self::ResultTooLarge) and [`Compress`](Self::Compress),
-/// which are ours.
+/// [`EditOutOfPlace`](Self::EditOutOfPlace), [`TooManyEdits`](Self::TooManyEdits), [`ResultTooLarge`](Self::ResultTooLarge), [`Grown`](Self::Grown) and
+/// [`Compress`](Self::Compress), which are ours.
 ///
 /// Numbers and positions only: never a byte of a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -185,6 +185,18 @@ pub enum BatchError {
     /// The edited batch no longer fits Kafka's 32-bit lengths.
     #[error("the edited batch is too large")]
     ResultTooLarge,
+    /// The edits made the batch larger than its topic takes, and compressing it harder does not help.
+    #[error("the edits make the batch {bytes_out} bytes of {bytes_in}, more than the {max} that the topic takes")]
+    Grown {
+        /// Records in it.
+        records: u32,
+        /// Its size as received.
+        bytes_in: usize,
+        /// Its size with the edits.
+        bytes_out: usize,
+        /// [`Limits::grown_bytes_max`](super::Limits::grown_bytes_max).
+        max: usize,
+    },
     /// A codec could not compress the edited records.
     #[error("the edited records cannot be compressed with {}", .0.name())]
     Compress(Codec),

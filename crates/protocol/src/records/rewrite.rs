@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::batch::{
     BatchInfo, Frame, HEADER_BYTES, Header, frame, offsets, produce_header, put_empty, seal, seal_anew,
 };
+use super::codec::Effort;
 use super::compression::Codec;
 use super::digest::Digest;
 use super::error::BatchError;
@@ -86,7 +87,8 @@ pub struct FetchRewritten {
 /// Opens, walks, inspects and edits a partition's records in Produce.
 ///
 /// The number of records, their order, offsets and timestamps stay; so does the codec. An uncompressed batch whose
-/// lengths do not change is edited in `records` itself.
+/// lengths do not change is edited in `records` itself. A batch that would grow beyond what its topic takes is compressed once more,
+/// harder.
 ///
 /// # Errors
 /// What makes the batch unreadable, or an edit impossible. `records` is untouched then.
@@ -151,7 +153,7 @@ fn produce(
     };
     if rewritten.refused.is_empty() {
         let mut digest = Digest::new(options.digest_key, std::mem::take(&mut scratch.gathered));
-        let outcome = carry_out(&info, records, &[], scratch, &mut digest);
+        let outcome = carry_out(&info, records, &[], options.limits, scratch, &mut digest);
         (rewritten.digest, scratch.gathered) = digest.finish();
         rewritten.change = match outcome? {
             Outcome::Kept => Change::None,
@@ -308,7 +310,7 @@ impl FetchPass<'_> {
             put_empty(batch, &mut self.scratch.out);
             Outcome::Built
         } else {
-            carry_out(&info, batch, ahead, self.scratch, &mut self.digest)?
+            carry_out(&info, batch, ahead, self.options.limits, self.scratch, &mut self.digest)?
         };
         let result = &mut self.result;
         result.records = result.records.saturating_add(info.records - removed);
@@ -365,6 +367,7 @@ fn carry_out(
     info: &BatchInfo,
     batch: &mut [u8],
     ahead: &[u8],
+    limits: &Limits,
     scratch: &mut Scratch,
     digest: &mut Digest,
 ) -> Result<Outcome, BatchError> {
@@ -397,11 +400,25 @@ fn carry_out(
             plan.patch_in_place(plain.bytes_mut());
             plain.bytes()
         };
-        codecs.compress(info.codec, payload, out)?;
+        codecs.compress(info.codec, payload, Effort::Fast, out)?;
+        if grown(info, out.len() - start, limits).is_some() && Effort::is_higher_for(info.codec) {
+            out.truncate(start + HEADER_BYTES);
+            codecs.compress(info.codec, payload, Effort::High, out)?;
+        }
         digest.add(payload);
+    }
+    if let Some(error) = grown(info, out.len() - start, limits) {
+        return Err(error);
     }
     seal_anew(out.get_mut(start..).unwrap_or_default(), info.records.saturating_sub(plan.removed()))?;
     Ok(Outcome::Built)
+}
+
+/// What stands against a batch that now has `bytes_out` bytes. One that was too large as it came is for the broker to refuse.
+fn grown(info: &BatchInfo, bytes_out: usize, limits: &Limits) -> Option<BatchError> {
+    let (bytes_in, max) = (info.length, limits.grown_bytes_max);
+    let grows = bytes_out > max && bytes_in <= max;
+    grows.then_some(BatchError::Grown { records: info.records, bytes_in, bytes_out, max })
 }
 
 /// A control batch is passed unseen only if it has the shape of a transaction marker: uncompressed, one record, a key of

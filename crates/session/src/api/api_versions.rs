@@ -47,6 +47,7 @@ fn table(view: &ClusterView, node: Option<i32>) -> Vec<ApiVersion> {
                 }
                 // Old librdkafka switches compression off unless the range starts at 0 (KAFKA-18659).
                 ApiKey::Produce => (PRODUCE_ADVERTISED_MIN, view.versions(node, *api)?.1),
+                ApiKey::DescribeConfigs => return None,
                 ApiKey::Fetch
                 | ApiKey::ListOffsets
                 | ApiKey::Metadata

@@ -16,7 +16,7 @@ use super::produce::add_hits;
 use super::{Action, Arrived, Expect, Incoming, Note, Notes, Reply};
 use crate::caller::Caller;
 use crate::context::Durability;
-use crate::event::{CloseReason, Event};
+use crate::event::{CloseReason, Event, RefusedFor};
 use crate::job::{FetchInspection, FetchVerdict, FetchedBatches, Planned};
 use crate::refusal::Code;
 use crate::time::Now;
@@ -96,7 +96,8 @@ pub(crate) fn response(caller: &Caller, pending: Box<Pending>, arrived: Arrived)
         for (partition_at, partition) in topic.partitions.iter().enumerate() {
             if let Some(records) = partition.records.clone().filter(|records| !Range::is_empty(records)) {
                 let (rules, digest_key) = (rules.clone(), digest_key.clone());
-                plan.push(Planned { topic: at, partition: partition_at, records, rules, digest_key });
+                let grown_bytes_max = usize::MAX;
+                plan.push(Planned { topic: at, partition: partition_at, records, rules, digest_key, grown_bytes_max });
             }
         }
     }
@@ -264,6 +265,11 @@ fn withheld_event(pending: &Pending, found: &FetchedBatches, part: &Part) -> Eve
         topic: part.topic.clone(),
         partition: part.partition,
         rule,
+        cause: match found.verdict {
+            FetchVerdict::OldFormat => RefusedFor::OldFormat,
+            FetchVerdict::Show if found.withheld_batches > 0 => RefusedFor::Unreadable,
+            FetchVerdict::Show => RefusedFor::Rule,
+        },
         records: u64::from(found.withheld_records),
         batches: match found.verdict {
             FetchVerdict::Show => u64::from(found.withheld_batches),

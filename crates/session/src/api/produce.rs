@@ -6,6 +6,9 @@
 //!               └──► 29                     └──► 87 with the records, or 45 behind one
 //! ```
 //!
+//! A batch that edits made larger than its topic takes gets 10 if it has more than one record, since Java then splits it and its parts
+//! fit, else 87 (T28).
+//!
 //! A request with a refused partition goes on without it, and the answers are merged in request order. A request with
 //! `acks=0` is forwarded with `acks=1`: its answer is swallowed, and an error closes the connection, which is all that Kafka
 //! itself can do (T16).
@@ -49,8 +52,8 @@ pub(crate) struct Pending {
     decision: Decision,
     rule_hits: Vec<RuleHit>,
     changed: u64,
-    /// The first batch that cannot be read, and why.
-    unreadable: Option<String>,
+    /// The first batch that cannot be read or grew too large, and why.
+    fault: Option<String>,
     pub(crate) intent_at: Option<u64>,
 }
 
@@ -130,10 +133,12 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, event_id: EventId, no
         let (name, id) = named(caller, &incoming, &asked.topic);
         let code = whole.or_else(|| verdict(caller, name.as_deref(), notes));
         let (mut rules, mut digest_key) = (None, None);
+        let mut grown_bytes_max = usize::MAX;
         if let (Some(name), None) = (&name, code) {
             let audit = caller.context.audited(name);
             durability = durability.max(audit.durability);
             rules = caller.context.rules(&caller.subject(), name, Direction::Produce);
+            grown_bytes_max = caller.context.batch_bytes_max(name);
             digest_key = audit.digest.then(|| caller.context.audit.digest_key.clone());
         }
         let mut partitions = Vec::with_capacity(asked.partitions.len());
@@ -142,7 +147,8 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, event_id: EventId, no
                 (Some(code), _) => Some(Refusal::of(code)),
                 (None, Some(records)) if !records.is_empty() => {
                     let (records, rules, digest_key) = (records.clone(), rules.clone(), digest_key.clone());
-                    plan.push(Planned { topic: at, partition: partition_at, records, rules, digest_key });
+                    let partition = partition_at;
+                    plan.push(Planned { topic: at, partition, records, rules, digest_key, grown_bytes_max });
                     None
                 }
                 (None, Some(_) | None) => {
@@ -168,7 +174,7 @@ pub(crate) fn request(caller: &Caller, incoming: Incoming, event_id: EventId, no
         decision: Decision::Pass,
         rule_hits: Vec::new(),
         changed: 0,
-        unreadable: None,
+        fault: None,
         intent_at: None,
     };
     Action::Inspect { plan, request, frame: incoming.frame, expect: Box::new(pending) }

@@ -76,6 +76,7 @@ fn job(batches: &[Bytes]) -> Job {
         records: data.records.clone().unwrap(),
         rules: Some(rules()),
         digest_key: Some(DigestKey([7; 32])),
+        grown_bytes_max: usize::MAX,
     };
     let plan = request.topics[0].partitions.iter().enumerate().map(planned).collect();
     Job::produce(5, frame, (request, VERSION), plan, records::Limits::default())

@@ -66,7 +66,8 @@ impl Session {
             | ApiKey::Heartbeat
             | ApiKey::LeaveGroup
             | ApiKey::SyncGroup
-            | ApiKey::InitProducerId => false,
+            | ApiKey::InitProducerId
+            | ApiKey::DescribeConfigs => false,
         };
         if !login_call && !matches!(self.login, Login::LoggedIn { again: false, .. }) {
             // Decided by the key alone, before the body is parsed (T8).
@@ -169,7 +170,8 @@ impl Session {
             | ApiKey::Heartbeat
             | ApiKey::LeaveGroup
             | ApiKey::SyncGroup
-            | ApiKey::InitProducerId => {}
+            | ApiKey::InitProducerId
+            | ApiKey::DescribeConfigs => {}
         }
         let Some(view) = self.view.clone() else {
             // Clients may know a broker from its own Metadata before weir's view has it.
@@ -221,6 +223,11 @@ impl Session {
             ApiKey::LeaveGroup => groups::leave(caller, incoming, notes),
             ApiKey::SyncGroup => groups::sync(caller, incoming, notes),
             ApiKey::InitProducerId => init_producer_id::request(caller, incoming, notes),
+            // Nobody is served it: `ApiKey::from_code` does not know it.
+            ApiKey::DescribeConfigs => Action::Close(CloseReason::NotServed {
+                api_key: incoming.request.api.code(),
+                api_version: incoming.request.version,
+            }),
             // The login is decided before.
             ApiKey::ApiVersions | ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => {
                 Action::Close(CloseReason::NotLoggedIn { api_key: incoming.request.api.code() })

@@ -1,10 +1,11 @@
 //! The control connection, by which weir learns the cluster: a small machine of its own.
 
 use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
 use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse, SaslAuthenticateRequest,
-    SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
+    ApiVersionsRequest, ApiVersionsResponse, DescribeConfigsRequest, DescribeConfigsResponse, MetadataRequest,
+    MetadataResponse, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use kafka_protocol::protocol::Request;
 use weir_session::{Control, ControlError, Learned, Now, UpstreamLogin, UpstreamLoginError, UpstreamMechanism};
@@ -97,6 +98,127 @@ fn asks_again_once_however_often_it_is_told_to_meanwhile() {
     nothing_asked(&mut control);
     control.refresh().unwrap();
     asked::<MetadataRequest>(&mut control);
+}
+
+/// What a broker says of these topics: their limit, or the error of who may not ask.
+fn configs(
+    asked: &DescribeConfigsRequest,
+    limit: impl Fn(&str) -> Result<&'static str, i16>,
+) -> DescribeConfigsResponse {
+    let results = asked.resources.iter().map(|resource| {
+        assert_eq!(resource.configuration_keys.as_deref(), Some(&[text("max.message.bytes")][..]));
+        let result = DescribeConfigsResult::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone());
+        match limit(&resource.resource_name) {
+            Ok(limit) => {
+                let config = DescribeConfigsResourceResult::default().with_name(text("max.message.bytes"));
+                result.with_configs(vec![config.with_value(Some(text(limit)))])
+            }
+            Err(code) => result.with_error_code(code),
+        }
+    });
+    DescribeConfigsResponse::default().with_results(results.collect())
+}
+
+/// A cluster with so many topics.
+fn cluster_of(topics: std::ops::Range<u128>) -> MetadataResponse {
+    let named = |id: u128| MetadataResponseTopic::default().with_name(Some(topic(&format!("t-{id}"))));
+    cluster().with_topics(topics.map(|id| named(id).with_topic_id(uuid::Uuid::from_u128(id + 1))).collect())
+}
+
+/// Opens a connection to a broker that also tells configurations, up to its Metadata.
+fn opened(topics: std::ops::Range<u128>) -> Control {
+    let mut control = Control::open(None, SEED).unwrap();
+    let (first, _) = asked::<ApiVersionsRequest>(&mut control);
+    let mut speaks = speaks(12);
+    speaks.api_keys.push(ApiVersion::default().with_api_key(32).with_min_version(1).with_max_version(4));
+    say(&mut control, &response_bytes(&first, &speaks)).unwrap();
+    let (second, _) = asked::<MetadataRequest>(&mut control);
+    assert!(say(&mut control, &response_bytes(&second, &cluster_of(topics))).unwrap().is_some(), "at once");
+    control
+}
+
+#[test]
+fn learns_what_topics_take_in_one_batch() {
+    let mut control = opened(0..3);
+    assert_eq!(control.take_topic_sizes(), None, "not before the broker answered");
+    let (heard, question) = asked::<DescribeConfigsRequest>(&mut control);
+    assert_eq!((heard.version, question.resources.len()), (4, 3));
+    let answer = configs(&question, |topic| match topic {
+        "t-0" => Ok("1048588"),
+        "t-1" => Ok("20000"),
+        _ => Err(29),
+    });
+    assert!(say(&mut control, &response_bytes(&heard, &answer)).unwrap().is_none());
+    let told = control.take_topic_sizes().unwrap();
+    let mut sizes: Vec<_> = told.batch_bytes_max.iter().map(|(topic, size)| (topic.as_ref(), *size)).collect();
+    sizes.sort_unstable();
+    assert_eq!((sizes, told.untold), (vec![("t-0", 1_048_588), ("t-1", 20_000)], 1));
+    assert!(!control.is_waiting());
+    assert_eq!(control.take_topic_sizes(), None, "once");
+
+    // A topic more, one less: only the new one is asked for.
+    control.refresh().unwrap();
+    let (heard, _) = asked::<MetadataRequest>(&mut control);
+    say(&mut control, &response_bytes(&heard, &cluster_of(1..4))).unwrap();
+    let (heard, question) = asked::<DescribeConfigsRequest>(&mut control);
+    assert_eq!(question.resources.iter().map(|resource| resource.resource_name.as_str()).collect::<Vec<_>>(), ["t-3"]);
+    say(&mut control, &response_bytes(&heard, &configs(&question, |_| Ok("7")))).unwrap();
+    let told = control.take_topic_sizes().unwrap();
+    assert_eq!((told.batch_bytes_max.len(), told.batch_bytes_max["t-3"], told.untold), (2, 7, 1));
+
+    // After a while all are asked for again; nothing new is nothing to tell.
+    control.refresh().unwrap();
+    let (heard, _) = asked::<MetadataRequest>(&mut control);
+    let later = response_bytes(&heard, &cluster_of(1..4));
+    assert!(control.handle_broker_bytes(&later, after(25)).unwrap().is_some());
+    let (heard, question) = asked::<DescribeConfigsRequest>(&mut control);
+    assert_eq!(question.resources.len(), 3);
+    let answer = configs(&question, |topic| match topic {
+        "t-1" => Ok("20000"),
+        "t-3" => Ok("7"),
+        _ => Err(29),
+    });
+    say(&mut control, &response_bytes(&heard, &answer)).unwrap();
+    assert_eq!(control.take_topic_sizes(), None);
+}
+
+#[test]
+fn many_topics_are_asked_for_in_several_questions_and_a_refresh_comes_between() {
+    let mut control = opened(0..2001);
+    let mut counts = Vec::new();
+    for round in 0..3 {
+        let (heard, question) = asked::<DescribeConfigsRequest>(&mut control);
+        counts.push(question.resources.len());
+        if round == 0 {
+            control.refresh().unwrap();
+            nothing_asked(&mut control);
+        }
+        assert_eq!(control.take_topic_sizes(), None);
+        say(&mut control, &response_bytes(&heard, &configs(&question, |_| Ok("5")))).unwrap();
+        if round == 0 {
+            let (heard, _) = asked::<MetadataRequest>(&mut control);
+            say(&mut control, &response_bytes(&heard, &cluster_of(0..2001))).unwrap();
+        }
+    }
+    assert_eq!(counts, [1000, 1000, 1]);
+    nothing_asked(&mut control);
+    assert_eq!(control.take_topic_sizes().unwrap().batch_bytes_max.len(), 2001);
+}
+
+#[test]
+fn a_broker_that_tells_no_configurations_is_not_asked() {
+    for (min, max) in [(0, 0), (5, 9)] {
+        let mut control = Control::open(None, SEED).unwrap();
+        let (first, _) = asked::<ApiVersionsRequest>(&mut control);
+        let mut speaks = speaks(12);
+        speaks.api_keys.push(ApiVersion::default().with_api_key(32).with_min_version(min).with_max_version(max));
+        say(&mut control, &response_bytes(&first, &speaks)).unwrap();
+        let (second, _) = asked::<MetadataRequest>(&mut control);
+        say(&mut control, &response_bytes(&second, &cluster_of(0..3))).unwrap();
+        nothing_asked(&mut control);
+    }
 }
 
 #[test]

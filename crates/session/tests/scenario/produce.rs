@@ -167,6 +167,84 @@ fn batches_behind_a_refused_one_of_the_same_producer_wait_for_sequence_zero() {
     });
 }
 
+/// A number of records with a short secret, which masking makes longer (`world::GROWING`).
+fn growing<const N: usize>(sequence: i32) -> Batch {
+    Batch::of([r#"{"t":"x"}"#; N]).by(7, 0, sequence)
+}
+
+#[test]
+fn a_batch_that_grows_beyond_its_topic_is_split_by_who_can() {
+    play_in(growing_world, |stage| {
+        stage.login();
+        let limit = world::TOPIC_BYTES_MAX;
+        // 61 bytes of header, 16 for each record, 25 with the edit.
+        stage.ask(PRODUCE, &produce("payments.eu", &growing::<37>(0)));
+        let request = store(stage, 0);
+        assert_eq!(request.topic_data[0].partition_data[0].records.as_ref().unwrap().len(), 61 + 37 * 25);
+        assert_eq!(code(&stage.answer::<ProduceRequest>()), 0);
+        stage.ask(PRODUCE, &produce("payments.eu", &growing::<38>(37)));
+        stage.ask(PRODUCE, &produce("payments.eu", &growing::<1>(75)));
+        let (refused, message, records) = refusal(&stage.answer::<ProduceRequest>());
+        assert_eq!((refused, records), (10, vec![]));
+        let sizes = format!("1011 bytes of 669, and its topic takes {limit}");
+        assert!(message.starts_with(&format!("weir: rule \"short\" makes this batch {sizes} (event ")), "{message}");
+        assert_eq!(code(&stage.answer::<ProduceRequest>()), 45, "what is behind it waits for its parts");
+        let entries = stage.entries();
+        let entry = entries.last().unwrap();
+        assert_eq!((entry.kind, entry.outcome), (Kind::Block, Outcome::Refused { code: 10 }));
+        let reason = entry.reason.as_deref().unwrap();
+        assert!(reason.contains("1011 bytes of 669") && reason.ends_with("rules: short"), "{reason}");
+        // Java sends the same records in two batches.
+        for (sequence, batch) in [(37, growing::<20>(37)), (57, growing::<18>(57)), (75, growing::<1>(75))] {
+            stage.ask(PRODUCE, &produce("payments.eu", &batch));
+            store(stage, i64::from(sequence));
+            assert_eq!(code(&stage.answer::<ProduceRequest>()), 0);
+        }
+        stage.heard_nothing();
+    });
+}
+
+#[test]
+fn a_record_that_grows_beyond_its_topic_is_refused() {
+    play_in(growing_world, |stage| {
+        stage.login();
+        let long = format!(r#"{{"t":[{}"x"]}}"#, r#""x","#.repeat(100));
+        stage.ask(PRODUCE, &produce("payments.eu", &Batch::of([&long])));
+        let (code, message, _) = refusal(&stage.answer::<ProduceRequest>());
+        assert_eq!(code, 87);
+        assert!(message.contains("rule \"short\" makes this batch"), "{message}");
+        assert_eq!(stage.entries().last().unwrap().outcome, Outcome::Refused { code: 87 });
+        stage.heard_nothing();
+        // A topic that is not known has the limit of the configuration, 2000.
+        stage.ask(PRODUCE, &produce("payments.us", &growing::<77>(0)));
+        store(stage, 0);
+        assert_eq!(crate::messages::code(&stage.answer::<ProduceRequest>()), 0);
+        stage.ask(PRODUCE, &produce("payments.us", &growing::<78>(77)));
+        assert_eq!(refusal(&stage.answer::<ProduceRequest>()).0, 10);
+    });
+}
+
+/// What is too large without an edit is not weir's to refuse, whether an edit makes it larger still or not.
+#[test]
+fn a_batch_that_was_too_large_as_it_came_goes_on_to_the_broker() {
+    play_in(growing_world, |stage| {
+        stage.login();
+        for batch in [growing::<100>(0), Batch::of([r#"{"u":"x"}"#; 100]).by(7, 0, 100)] {
+            stage.ask(PRODUCE, &produce("payments.eu", &batch));
+            let (asked, request) = stage.heard::<ProduceRequest>();
+            stage.say(&asked, &produced(&request, 0, 10));
+            assert_eq!(code(&stage.answer::<ProduceRequest>()), 10);
+        }
+    });
+}
+
+fn growing_world() -> Setup {
+    Setup {
+        context: weir_session::Context { policy: world::compiled(world::GROWING), ..world::context() },
+        ..Setup::default()
+    }
+}
+
 #[test]
 fn a_new_epoch_starts_a_refused_producer_anew() {
     play(|stage| {

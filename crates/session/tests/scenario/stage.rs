@@ -18,7 +18,7 @@ use weir_session::{Cleared, Context, Door, DoorAuth, Ending, Event, Job, Now, Pe
 use crate::witness::{Asked, Witness, decode_request};
 use crate::world::{self, START};
 
-pub(crate) use verbs::{Heard, authentication, heard, request_bytes, response_bytes, sized};
+pub(crate) use verbs::{Heard, authentication, heard, request_bytes, response_bytes, sized, spoken};
 
 const CHAIN: ChainId = ChainId([7; 16]);
 pub(crate) const CONNECTION: ConnectionId = ConnectionId(1);

@@ -210,7 +210,7 @@ fn has(parts: &[Part], (name, id, index): &Place, code: Option<i16>) -> bool {
 pub(crate) fn decode_request<T: Decodable>(frame: &Bytes) -> T {
     let mut bytes = frame.clone();
     let prefix = peek_request(&bytes).unwrap();
-    let api = ApiKey::from_code(prefix.api_key).unwrap();
+    let api = crate::stage::spoken(prefix.api_key);
     RequestHeader::decode(&mut bytes, api.request_header_version(prefix.api_version)).unwrap();
     let body = T::decode(&mut bytes, prefix.api_version).unwrap();
     assert!(!bytes.has_remaining(), "bytes behind the request");

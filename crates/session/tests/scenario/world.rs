@@ -23,6 +23,9 @@ pub(crate) const TICK: Duration = Duration::from_nanos(1);
 pub(crate) const ORDERS: Uuid = Uuid::from_u128(0x0f);
 pub(crate) const PAYMENTS: Uuid = Uuid::from_u128(0xaa);
 pub(crate) const HIDDEN: Uuid = Uuid::from_u128(0xdd);
+/// What `payments.eu` takes in one batch, and what other topics do.
+pub(crate) const TOPIC_BYTES_MAX: usize = 1000;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 2000;
 /// What every broker's host name has in it.
 pub(crate) const BROKER_HOST: &str = "kafka-internal";
 /// What clients are told instead.
@@ -52,6 +55,16 @@ rules:
     match: { topics: ["payments.*"], direction: consume }
     action: refuse
     fields: [ { path: "$.private" } ]
+"#;
+
+/// A rule that makes short texts longer.
+pub(crate) const GROWING: &str = r#"
+version: 1
+access: [ { name: checkout, principals: { groups: [checkout] }, allow: [ { produce: ["payments.*"] } ] } ]
+rules:
+  - name: short
+    match: { topics: ["payments.*"], direction: produce }
+    fields: [ { path: "$.t", transform: redact } ]
 "#;
 
 /// The policy set, compiled once.
@@ -111,6 +124,7 @@ pub(crate) fn view() -> ClusterView {
             (HIDDEN, Arc::from("salaries")),
         ]),
         unknown_topics: HashSet::new(),
+        batch_bytes_max: HashMap::from([(Arc::from("payments.eu"), TOPIC_BYTES_MAX)]),
     }
 }
 
@@ -128,6 +142,7 @@ pub(crate) fn context() -> Context {
             inflight_requests_max: 8,
             fetch_bytes_max: 256 * 1024,
             session_bytes_max: 64 * 1024,
+            message_bytes_max: MESSAGE_BYTES_MAX,
             records: records::Limits::default(),
             login_timeout: 10 * SECOND,
             body_timeout: 20 * SECOND,

@@ -26,6 +26,7 @@ pub(crate) fn context(config: &Config, policy: PolicySet, digest_key: [u8; 32]) 
             inflight_requests_max: limits.inflight_requests_max,
             fetch_bytes_max: i32::try_from(limits.fetch_bytes_max).unwrap_or(i32::MAX),
             session_bytes_max: limits.fetch_bytes_max.saturating_mul(2).max(SESSION_BYTES_MIN),
+            message_bytes_max: config.upstream.message_bytes_max,
             records: weir_protocol::records::Limits {
                 batch_bytes_max: limits.batch_bytes_max,
                 inflate_ratio_max: limits.inflate_ratio_max,
@@ -34,6 +35,8 @@ pub(crate) fn context(config: &Config, policy: PolicySet, digest_key: [u8; 32]) 
                 key_bytes_max: limits.key_bytes_max,
                 value_bytes_max: limits.value_bytes_max,
                 header_name_bytes_max: limits.header_name_bytes_max,
+                // Each topic has its own.
+                grown_bytes_max: usize::MAX,
             },
             login_timeout: limits.login_timeout,
             body_timeout: limits.body_timeout,

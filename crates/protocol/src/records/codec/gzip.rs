@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::{Output, Refusal, append};
+use super::{Effort, Output, Refusal, append};
 use crate::records::error::CodecFault;
 
 const HEADER_BYTES: usize = 10;
@@ -11,6 +11,9 @@ const TRAILER_BYTES: usize = 8;
 
 /// Recompression is the largest cost of an edit: the fastest level.
 const LEVEL: u32 = 1;
+
+/// What zlib and Kafka's clients take when nobody asks for a level.
+const LEVEL_HIGH: u32 = 6;
 
 #[derive(Default)]
 pub(super) struct Contexts {
@@ -53,9 +56,18 @@ impl Contexts {
         if *trailer == trailer_of(out.bytes()) { Ok(()) } else { Err(CodecFault::Checksum.into()) }
     }
 
-    pub(super) fn compress(&mut self, plain: &[u8], out: &mut BytesMut) -> Option<()> {
-        out.put_slice(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 0]);
-        let deflate = self.deflate.get_or_insert_with(|| Compress::new(Compression::new(LEVEL), false));
+    pub(super) fn compress(&mut self, plain: &[u8], effort: Effort, out: &mut BytesMut) -> Option<()> {
+        // XFL of RFC 1952: 4 is the fastest algorithm.
+        let (fastest, mut high) = match effort {
+            Effort::Fast => (4, None),
+            Effort::High => (0, Some(Compress::new(Compression::new(LEVEL_HIGH), false))),
+        };
+        out.put_slice(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, fastest, 0]);
+        let fast = &mut self.deflate;
+        let deflate = match &mut high {
+            Some(high) => high,
+            None => fast.get_or_insert_with(|| Compress::new(Compression::new(LEVEL), false)),
+        };
         deflate.reset();
         let mut rest = plain;
         loop {

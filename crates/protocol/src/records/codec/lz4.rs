@@ -10,7 +10,7 @@ use ::lz4::block;
 use bytes::{BufMut, BytesMut};
 
 use super::xxh32::xxh32;
-use super::{Output, Refusal, append, take_u32_le};
+use super::{Effort, Output, Refusal, append, take_u32_le};
 use crate::records::error::CodecFault;
 
 const MAGIC: u32 = 0x184d_2204;
@@ -26,6 +26,9 @@ const STORED: u32 = 0x8000_0000;
 /// Plain bytes of an emitted block, as Kafka's Java client writes them, and its code in the header.
 const BLOCK_BYTES: usize = 64 * 1024;
 const BLOCK_CODE: u8 = 0x40;
+
+/// Level of the slower compressor (lz4 HC), its own default.
+const LEVEL_HIGH: i32 = 9;
 
 /// A match lengthened by one byte of 255 grows by 255: no block inflates further than this.
 const RATIO_MAX: usize = 255;
@@ -72,7 +75,7 @@ pub(super) fn decompress(compressed: &[u8], out: &mut Output) -> Result<(), Refu
     }
 }
 
-pub(super) fn compress(plain: &[u8], out: &mut BytesMut) -> Option<()> {
+pub(super) fn compress(plain: &[u8], effort: Effort, out: &mut BytesMut) -> Option<()> {
     let descriptor = [VERSION_1 | INDEPENDENT, BLOCK_CODE];
     out.put_u32_le(MAGIC);
     out.put_slice(&descriptor);
@@ -81,7 +84,7 @@ pub(super) fn compress(plain: &[u8], out: &mut BytesMut) -> Option<()> {
         let length_at = out.len();
         out.put_u32_le(u32::MAX);
         let bound = block::compress_bound(plain.len()).ok()?;
-        append(out, bound, |room| block::compress_to_buffer(plain, None, false, room).ok())?;
+        append(out, bound, |room| block::compress_to_buffer(plain, mode(effort), false, room).ok())?;
         let mut length = u32::try_from(out.len() - length_at - 4).ok()?;
         if out.len() - length_at - 4 >= plain.len() {
             out.truncate(length_at + 4);
@@ -92,6 +95,13 @@ pub(super) fn compress(plain: &[u8], out: &mut BytesMut) -> Option<()> {
     }
     out.put_u32_le(0);
     Some(())
+}
+
+fn mode(effort: Effort) -> Option<block::CompressionMode> {
+    match effort {
+        Effort::Fast => None,
+        Effort::High => Some(block::CompressionMode::HIGHCOMPRESSION(LEVEL_HIGH)),
+    }
 }
 
 /// A frame's header.

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use zstd_safe::{CCtx, DCtx, InBuffer, OutBuffer, ResetDirective};
 
-use super::{Output, Refusal, append};
+use super::{Effort, Output, Refusal, append};
 use crate::records::error::CodecFault;
 
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -12,6 +12,9 @@ const SKIPPABLE_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
 
 /// Recompression is the largest cost of an edit: the fastest level without loss of the format's strengths.
 const LEVEL: i32 = 1;
+
+/// Well above 3, which clients take when nobody asks for a level.
+const LEVEL_HIGH: i32 = 9;
 
 /// Largest window of a frame, in bytes: what the format's own decoder takes unless it is told otherwise, and what its highest level
 /// asks for. Memory is taken for what comes out, not for what is announced.
@@ -49,12 +52,16 @@ impl Contexts {
         result
     }
 
-    pub(super) fn compress(&mut self, plain: &[u8], out: &mut BytesMut) -> Option<()> {
+    pub(super) fn compress(&mut self, plain: &[u8], effort: Effort, out: &mut BytesMut) -> Option<()> {
         if self.encoder.is_none() {
             self.encoder = CCtx::try_create();
         }
         let encoder = self.encoder.as_mut()?;
-        append(out, zstd_safe::compress_bound(plain.len()), |room| encoder.compress(room, plain, LEVEL).ok())
+        let level = match effort {
+            Effort::Fast => LEVEL,
+            Effort::High => LEVEL_HIGH,
+        };
+        append(out, zstd_safe::compress_bound(plain.len()), |room| encoder.compress(room, plain, level).ok())
     }
 }
 

@@ -11,8 +11,8 @@ use weir_protocol::records::BatchError;
 
 use super::{ACKS_LEADER, Pending, Refusal};
 use crate::context::Durability;
-use crate::event::Event;
-use crate::job::{ProduceInspection, ProducedBatch, ProducedPartition};
+use crate::event::{Event, RefusedFor};
+use crate::job::{ProduceInspection, ProducedPartition};
 use crate::refusal::Code;
 use crate::time::Now;
 use crate::vetted::Vetted;
@@ -199,8 +199,11 @@ fn decide(
         }
     }
     partition.part = Some(part);
-    if let (Some(producer), true) = (producer, refused_records) {
-        refused_producers.refuse(&name, partition.index, producer);
+    match (producer, partition.refusal.as_ref().map(|refusal| refusal.code)) {
+        // Its records come again in smaller batches, the first of which begins where this one does.
+        (Some(producer), Some(Code::MessageTooLarge)) => refused_producers.wait_for(&name, partition.index, producer),
+        (Some(producer), Some(_)) if refused_records => refused_producers.refuse(&name, partition.index, producer),
+        (Some(_) | None, _) => {}
     }
     if refused_records {
         events(Event::RecordsRefused {
@@ -208,8 +211,9 @@ fn decide(
             topic: name.to_string(),
             partition: partition.index,
             rule: refusing_rule(found),
+            cause: cause(found),
             records: refused_count(found),
-            batches: u64::from(found.batch.is_err()),
+            batches: u64::from(cause(found) == RefusedFor::Unreadable),
             event_id: event_id.to_string(),
         });
     }
@@ -220,11 +224,19 @@ fn decide(
 /// The refusal of the batch itself, if there is one.
 fn verdict(found: &ProducedPartition, event: &str) -> Option<Refusal> {
     match &found.batch {
+        Err(BatchError::Grown { records, bytes_in, bytes_out, max }) => {
+            let rules = editing_rules(found);
+            let sizes = format!("{bytes_out} bytes of {bytes_in}, and its topic takes {max}");
+            let message = format!("weir: rule \"{rules}\" makes this batch {sizes} (event {event})");
+            let code = if *records > 1 { Code::MessageTooLarge } else { Code::InvalidRecord };
+            Some(Refusal { message: Some(message), ..Refusal::of(code) })
+        }
         Err(error) => Some(unreadable(error, event)),
-        Ok(ProducedBatch { findings, .. }) if findings.refused.is_empty() => None,
-        Ok(ProducedBatch { findings, .. }) => {
+        Ok(_) if found.findings.refused.is_empty() => None,
+        Ok(_) => {
             let rules = found.planned.rules.as_deref();
-            let records = findings
+            let records = found
+                .findings
                 .refused
                 .iter()
                 .map(|record| {
@@ -249,10 +261,35 @@ fn unreadable(error: &BatchError, event: &str) -> Refusal {
     Refusal { code: Code::InvalidRecord, message: Some(message), records: Vec::new() }
 }
 
+fn cause(found: &ProducedPartition) -> RefusedFor {
+    match &found.batch {
+        Err(BatchError::Grown { .. }) => RefusedFor::Growth,
+        Err(_) => RefusedFor::Unreadable,
+        Ok(_) => RefusedFor::Rule,
+    }
+}
+
+/// The rules that edited the batch.
+fn editing_rules(found: &ProducedPartition) -> String {
+    let Some(rules) = &found.planned.rules else { return String::new() };
+    let mut names: Vec<&str> = Vec::new();
+    for hit in found.findings.hits.iter().filter(|hit| !hit.action.is_refusal()) {
+        let name = rules.rule_name(hit.rule);
+        if !names.contains(&name) && names.len() < RULES_NAMED_MAX {
+            names.push(name);
+        }
+    }
+    names.join("\", \"")
+}
+
+/// How many of the rules that edited a batch are named when it grew too large.
+const RULES_NAMED_MAX: usize = 5;
+
 fn refusing_rule(found: &ProducedPartition) -> String {
     match &found.batch {
+        Err(BatchError::Grown { .. }) => editing_rules(found).replace('"', ""),
         Err(error) => format!("unreadable: {error}"),
-        Ok(batch) => batch
+        Ok(_) => found
             .findings
             .refused
             .first()
@@ -264,7 +301,7 @@ fn refusing_rule(found: &ProducedPartition) -> String {
 fn refused_count(found: &ProducedPartition) -> u64 {
     match &found.batch {
         Err(_) => 0,
-        Ok(batch) => batch.findings.refused.len() as u64,
+        Ok(_) => found.findings.refused.len() as u64,
     }
 }
 
@@ -280,8 +317,13 @@ fn remember(pending: &mut Pending, found: &ProducedPartition, refused: bool) {
                 .topics
                 .get(found.planned.topic)
                 .and_then(|topic| Some((&topic.name, topic.partitions.get(found.planned.partition)?.index)));
-            if let (Some((topic, index)), None) = (partition, &pending.unreadable) {
-                pending.unreadable = Some(format!("{topic}-{index}: unreadable: {error}"));
+            if let (Some((topic, index)), None) = (partition, &pending.fault) {
+                pending.fault = Some(match cause(found) {
+                    RefusedFor::Growth => format!("{topic}-{index}: {error}; rules: {}", refusing_rule(found)),
+                    RefusedFor::Rule | RefusedFor::Unreadable | RefusedFor::OldFormat => {
+                        format!("{topic}-{index}: unreadable: {error}")
+                    }
+                });
             }
             return;
         }
@@ -291,7 +333,7 @@ fn remember(pending: &mut Pending, found: &ProducedPartition, refused: bool) {
         pending.decision = Decision::Mask;
     }
     if let Some(rules) = &found.planned.rules {
-        add_hits(&mut pending.rule_hits, rules, &batch.findings);
+        add_hits(&mut pending.rule_hits, rules, &found.findings);
     }
 }
 
@@ -326,7 +368,12 @@ fn intent(pending: &Pending, now: Now) -> IntentRow {
 fn block_entry(pending: &Pending, now: Now) -> EntryBody {
     let mut body = pending.entry(Kind::Block, now);
     body.decision = Decision::Refuse;
-    body.outcome = Outcome::Refused { code: Code::InvalidRecord.code() };
+    // Whoever gets the other code only is to send its records again.
+    let codes =
+        || pending.topics.iter().flat_map(|topic| &topic.partitions).filter_map(|partition| partition.refusal.as_ref());
+    let all_too_large = codes().all(|refusal| refusal.code == Code::MessageTooLarge);
+    let code = if all_too_large { Code::MessageTooLarge } else { Code::InvalidRecord };
+    body.outcome = Outcome::Refused { code: code.code() };
     body
 }
 
@@ -348,7 +395,7 @@ impl Pending {
         body.decision = self.decision;
         body.rule_hits = self.rule_hits.clone();
         body.intent_at = self.intent_at;
-        body.reason.clone_from(&self.unreadable);
+        body.reason.clone_from(&self.fault);
         body.parts = self
             .topics
             .iter()

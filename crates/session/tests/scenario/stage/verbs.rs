@@ -387,12 +387,18 @@ pub(crate) fn request_bytes<R: Encodable>(asked: Asked, client_id: Option<&str>,
 pub(crate) fn response_bytes<T: Encodable>(heard: &Heard, body: &T) -> Vec<u8> {
     let mut frame = BytesMut::new();
     frame.put_i32(heard.correlation_id);
-    let api = ApiKey::from_code(heard.api).unwrap();
+    let api = spoken(heard.api);
     if api.response_header_version(heard.version) >= 1 {
         frame.put_u8(0);
     }
     body.encode(&mut frame, heard.version).unwrap();
     sized(&frame)
+}
+
+/// An API that weir serves, or asks itself.
+pub(crate) fn spoken(code: i16) -> ApiKey {
+    let own = (code == ApiKey::DescribeConfigs.code()).then_some(ApiKey::DescribeConfigs);
+    ApiKey::from_code(code).or(own).unwrap()
 }
 
 pub(crate) fn sized(frame: &[u8]) -> Vec<u8> {
@@ -403,7 +409,7 @@ pub(crate) fn sized(frame: &[u8]) -> Vec<u8> {
 
 pub(crate) fn heard(frame: &Bytes) -> Heard {
     let prefix = peek_request(frame).unwrap();
-    let api = ApiKey::from_code(prefix.api_key).unwrap();
+    let api = spoken(prefix.api_key);
     let mut bytes = frame.clone();
     let header = RequestHeader::decode(&mut bytes, api.request_header_version(prefix.api_version)).unwrap();
     Heard {

@@ -28,6 +28,8 @@ pub(crate) struct TrafficMetrics {
     pub(crate) records_changed: IntCounterVec,
     pub(crate) records_refused: IntCounterVec,
     pub(crate) batches_unreadable: IntCounterVec,
+    pub(crate) batches_grown: IntCounter,
+    pub(crate) old_formats: IntCounter,
     pub(crate) record_bytes: IntCounterVec,
     rule_hits: IntCounterVec,
     rules: Mutex<HashSet<String>>,
@@ -79,6 +81,14 @@ impl TrafficMetrics {
                 "weir_batches_unreadable_total",
                 "Batches refused or withheld because they cannot be read.",
                 &["api"],
+            )?,
+            batches_grown: maker.counter(
+                "weir_batches_grown_total",
+                "Batches refused because edits made them larger than their topic takes.",
+            )?,
+            old_formats: maker.counter(
+                "weir_old_format_answers_total",
+                "Partitions in Fetch answers refused because the broker has them in message format 0 or 1.",
             )?,
             record_bytes: maker.counters(
                 "weir_record_bytes_total",
