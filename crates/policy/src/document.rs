@@ -4,15 +4,15 @@
 //! `unmask`, …) is an error that says so; what they will never hold is an unknown key. Nothing is ignored.
 
 mod access;
+mod field;
 mod rules;
 mod tests_section;
 
 use weir_yaml::{MapReader, Node, Place, Problems, Value};
 
 use crate::access::Principals;
-use crate::json::Path;
 use crate::pattern::{Pattern, PatternError};
-use crate::rules::{Direction, OnFailure};
+use crate::rules::{Direction, FieldTarget, OnFailure};
 
 /// A name and where it stands.
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub(crate) struct RuleEntry {
     pub(crate) inspect_always: bool,
     pub(crate) refuse: bool,
     pub(crate) on_failure: Option<Located<OnFailure>>,
+    /// Where `format` stands.
+    pub(crate) format: Option<Place>,
     pub(crate) fields: Vec<FieldEntry>,
     /// Whether `fields` is written, be it with entries that could not be read.
     pub(crate) has_fields: bool,
@@ -63,20 +65,9 @@ pub(crate) struct RuleEntry {
 #[derive(Debug)]
 pub(crate) struct FieldEntry {
     pub(crate) place: Place,
-    pub(crate) target: Target,
+    pub(crate) target: FieldTarget,
     /// None in a rule that refuses.
     pub(crate) transform: Option<Located<TransformEntry>>,
-}
-
-/// What of a record a field names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// Values inside the record's value, which is JSON.
-    Path(Path),
-    /// The value of every header of this name.
-    Header(String),
-    /// The whole record key.
-    Key,
 }
 
 /// A transform as written: the key is an id, not yet looked up.

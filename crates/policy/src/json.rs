@@ -25,65 +25,19 @@ mod block;
 pub(crate) mod meet;
 mod number;
 mod path;
+mod route;
 pub(crate) mod text;
 mod trie;
 mod walk;
 
 use std::fmt;
-use std::ops::Range;
 
 use thiserror::Error;
 
+pub use crate::selected::{FieldId, JsonKind, Kind, Selected, Share};
 pub use path::{Path, PathError};
+pub use route::Route;
 pub use trie::FieldTrie;
-
-/// Names a field of a policy; what it means is the caller's business.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FieldId(pub u16);
-
-/// What a JSON value is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum JsonKind {
-    /// `{…}`
-    Object,
-    /// `[…]`
-    Array,
-    /// `"…"`; the span includes the quotes.
-    String,
-    /// A number.
-    Number,
-    /// `true` or `false`.
-    Bool,
-    /// `null`.
-    Null,
-}
-
-/// Whether other fields select the same span, or something inside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Share {
-    /// This field alone selects the span. (It may also select something inside it; that is not reported.)
-    Alone,
-    /// Several fields select the span or parts of it; this is the first report of it. The span is to be redacted.
-    First,
-    /// A further field of the span that was just reported as [`Share::First`]. There is nothing more to do with it.
-    Further,
-}
-
-/// A value that a field selects.
-///
-/// The spans of one document are ascending and disjoint: of two values one inside the other, the outer is reported.
-/// Where several fields meet, each is reported with the same span, one after the other, and [`Share`] says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selected {
-    /// The bytes of the value within the document.
-    pub span: Range<usize>,
-    /// The field that selects it.
-    pub field: FieldId,
-    /// What the value is.
-    pub kind: JsonKind,
-    /// Whether other fields meet this one here.
-    pub share: Share,
-}
 
 /// Why a document is refused. Places count bytes from its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

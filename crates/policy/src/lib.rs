@@ -4,6 +4,7 @@ mod access;
 mod bits;
 mod digest;
 mod document;
+mod formats;
 mod inspector;
 pub mod json;
 mod keys;
@@ -11,13 +12,14 @@ mod pattern;
 mod policy_set;
 mod rules;
 mod ruleset;
+mod selected;
 mod testing;
 pub mod transform;
 
 pub use access::{Access, Subject};
 pub use inspector::{
-    Findings, HitAction, Inspector, RefuseCause, RefusedRecord, RuleHit, SELECTED_VALUES_MAX, SELECTION_BYTES_MAX,
-    Scratch,
+    Findings, HitAction, INNER_BYTES_MAX, INNER_EDITS_MAX, Inspector, RefuseCause, RefusedRecord, RuleHit,
+    SELECTED_VALUES_MAX, SELECTION_BYTES_MAX, Scratch,
 };
 pub use keys::{Key, KeyRing, KeyUse};
 pub use pattern::{Overlap, Pattern, PatternError, is_internal_topic};

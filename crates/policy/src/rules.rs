@@ -8,7 +8,7 @@ use std::sync::Arc;
 use weir_yaml::Place;
 
 use crate::access::{Principals, Subject};
-use crate::json::Path;
+use crate::formats::Part;
 use crate::pattern::Pattern;
 use crate::transform::Transform;
 
@@ -46,12 +46,12 @@ impl RuleId {
     }
 }
 
-/// What happens to a record whose value a rule must read and cannot.
+/// What happens to a record in which a rule must read something and cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnFailure {
     /// The record is refused. The default.
     Refuse,
-    /// The whole value is replaced by a placeholder.
+    /// The whole value or header is replaced by a placeholder.
     Redact,
 }
 
@@ -78,11 +78,22 @@ pub(crate) struct Field {
 /// What of a record a field names.
 #[derive(Clone, Debug)]
 pub(crate) enum FieldTarget {
-    /// Values inside the record's value.
-    Path(Path),
+    /// Something inside of a value, key or header.
+    Inside(Location, Part),
     /// The value of every header of this name, byte by byte as Kafka compares names.
     Header(Box<[u8]>),
     /// The whole record key.
+    Key,
+}
+
+/// Where in a record a field looks for its part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// In the record's value.
+    Value,
+    /// In the value of every header of this name.
+    Header(Box<[u8]>),
+    /// In the record key.
     Key,
 }
 
@@ -124,3 +135,7 @@ pub(crate) const RULES_MAX: usize = 4096;
 
 /// The most fields in all rules of a policy set, well under the 16 bits of a field id.
 pub(crate) const FIELDS_MAX: usize = 16_384;
+
+/// The most documents in strings that the paths of a policy set go through, half of the ids that are left for them: each has one for
+/// its field beside others, and one for its field alone.
+pub(crate) const INNER_DOCUMENTS_MAX: usize = 16_384;

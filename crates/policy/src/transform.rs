@@ -14,10 +14,12 @@
 //!   zeros), each digit of the fraction and of the exponent becomes `0`, and a minus sign before the number goes, as
 //!   many parsers do not read `-0` as an integer. `-12.5e3` becomes `0.0e0`. Nothing is kept of a number.
 //! - A hash needs a string to stand in, so a hashed number becomes `0`, as if redacted.
-//! - A character is a Unicode scalar value. In JSON an escape counts as the character that it stands for, and
-//!   characters that are kept keep their spelling.
+//! - A character is a Unicode scalar value. In JSON an escape counts as the character that it stands for, as does `""` in a
+//!   quoted field of a table, and characters that are kept keep their spelling.
+//! - What is no JSON is text: it is treated as the inside of a string.
 //! - Each transform applied to its own output changes nothing.
 
+mod coding;
 mod hash;
 mod mask;
 mod scalars;
@@ -28,8 +30,9 @@ use std::sync::Arc;
 
 use weir_protocol::records::{Edits, Field};
 
-use crate::json::{JsonKind, Selected, Share, text};
+use crate::json::{JsonKind, Kind, Selected, Share};
 
+use coding::Coding;
 pub use hash::HashKey;
 use mask::Masking;
 
@@ -66,8 +69,8 @@ impl fmt::Debug for Scratch {
     }
 }
 
-/// Applies the transform to a value that [`json::select`](crate::json::select) found in `doc`, which is the bytes of
-/// `field`. Says whether anything changed.
+/// Applies the transform to a value that [`json::select`](crate::json::select) or another format found in `doc`, which is the
+/// bytes of `field`. Says whether anything changed.
 ///
 /// `select` must have accepted the whole document. Call it once for each [`Selected`], in their order: a span that
 /// several fields share is redacted at its first report, whatever the transform, and left alone at the further ones.
@@ -85,16 +88,18 @@ pub fn apply(
         Share::Further => return false,
     };
     let mut editor = Editor { transform, field, edits, scratch, changed: false };
+    let span = selected.span.clone();
     match selected.kind {
-        JsonKind::Object | JsonKind::Array => {
-            let found = scalars::for_each(doc, selected.span.clone(), |span, kind| editor.scalar(doc, span, kind));
-            if found.is_none() {
+        Kind::Json(JsonKind::Object | JsonKind::Array) => {
+            if scalars::for_each(doc, span, |span, kind| editor.scalar(doc, span, kind)).is_none() {
                 editor.fail();
             }
         }
-        kind @ (JsonKind::String | JsonKind::Number | JsonKind::Bool | JsonKind::Null) => {
-            editor.scalar(doc, selected.span.clone(), kind);
+        Kind::Json(kind @ (JsonKind::String | JsonKind::Number | JsonKind::Bool | JsonKind::Null)) => {
+            editor.scalar(doc, span, kind);
         }
+        Kind::Plain => editor.text(doc, span, Coding::Plain),
+        Kind::Quoted => editor.text(doc, span, Coding::Doubled),
     }
     editor.changed
 }
@@ -114,18 +119,8 @@ pub fn apply_bytes(
     let mut editor = Editor { transform, field, edits, scratch, changed: false };
     let span = 0..bytes.len();
     match transform {
-        Transform::Redact => editor.replace_unless_equal(bytes, span, REDACTED.as_bytes()),
-        Transform::Mask { keep_first, keep_last } => match std::str::from_utf8(bytes) {
-            Ok(_) => editor.mask(bytes, span, mask::of_text(bytes, *keep_first, *keep_last)),
-            Err(_) => editor.fill(span, b'*'),
-        },
-        Transform::Hash(key) => {
-            if !key.made(bytes) {
-                editor.scratch.made.clear();
-                key.hash_into(bytes, &mut editor.scratch.made);
-                editor.replace_with_made(span);
-            }
-        }
+        Transform::Mask { .. } if std::str::from_utf8(bytes).is_err() => editor.fill(span, b'*'),
+        Transform::Redact | Transform::Mask { .. } | Transform::Hash(_) => editor.text(bytes, span, Coding::Plain),
     }
     editor.changed
 }
@@ -141,29 +136,29 @@ struct Editor<'a> {
 impl Editor<'_> {
     fn scalar(&mut self, doc: &[u8], span: Range<usize>, kind: JsonKind) {
         match kind {
-            JsonKind::String => self.string(doc, span),
+            JsonKind::String => self.text(doc, span.start.saturating_add(1)..span.end.saturating_sub(1), Coding::Json),
             JsonKind::Number => self.number(doc, span),
             JsonKind::Bool => self.replace_unless_equal(doc, span, b"false"),
             JsonKind::Null | JsonKind::Object | JsonKind::Array => {}
         }
     }
 
-    fn string(&mut self, doc: &[u8], span: Range<usize>) {
-        let inside = span.start.saturating_add(1)..span.end.saturating_sub(1);
-        let Some(text) = doc.get(inside.clone()) else { return self.fail() };
+    /// Transforms the text that is written at `span` in this coding.
+    fn text(&mut self, doc: &[u8], span: Range<usize>, coding: Coding) {
+        let Some(text) = doc.get(span.clone()) else { return self.fail() };
         match self.transform {
-            Transform::Redact => self.replace_unless_equal(doc, inside, REDACTED.as_bytes()),
+            Transform::Redact => self.replace_unless_equal(doc, span, REDACTED.as_bytes()),
             Transform::Mask { keep_first, keep_last } => {
-                self.mask(doc, inside, mask::of_json(text, *keep_first, *keep_last));
+                self.mask(doc, span, mask::of(text, *keep_first, *keep_last, coding));
             }
             Transform::Hash(key) => {
                 let Scratch { decoded, made } = &mut *self.scratch;
                 decoded.clear();
-                text::decode_into(text, decoded);
+                coding.decode_into(text, decoded);
                 if !key.made(decoded) {
                     made.clear();
                     key.hash_into(decoded, made);
-                    self.replace_with_made(inside);
+                    self.replace_with_made(span);
                 }
             }
         }

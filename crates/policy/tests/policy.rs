@@ -3,6 +3,10 @@
 
 #[path = "policy/check.rs"]
 mod check;
+#[path = "policy/formats.rs"]
+mod formats;
+#[path = "policy/inside.rs"]
+mod inside;
 #[path = "policy/inspector.rs"]
 mod inspector;
 #[path = "policy/runner.rs"]

@@ -551,6 +551,24 @@ fn edits_are_bounded_too() {
     }
 }
 
+/// The first record takes all the room; the second, whose only edit is turned away, must not pass as if it had none.
+#[test]
+fn a_record_whose_only_edit_has_no_room_does_not_pass_unchanged() {
+    struct Greedy;
+    impl Inspect for Greedy {
+        fn record(&mut self, record: &RecordView<'_>, edits: &mut Edits) -> Verdict {
+            let size = if record.index == 0 { 32 << 20 } else { 1 };
+            edits.replace(Field::Value, 0..1, &vec![b'x'; size]);
+            Verdict::Keep
+        }
+    }
+    let limits = Limits::default();
+    let options = Options { limits: &limits, digest_key: None };
+    let mut batch = build::produce(Codec::None, &[Rec::of(0, "key", "value"), Rec::of(1, "key", "value")]);
+    let result = rewrite_produce(&mut batch, 13, &options, &mut Greedy, &mut Scratch::default());
+    assert_eq!(result.err(), Some(BatchError::TooManyEdits { record: 1 }));
+}
+
 /// Masks every value.
 struct MaskAll(u32);
 

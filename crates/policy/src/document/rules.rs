@@ -2,11 +2,8 @@
 
 use weir_yaml::{MapReader, Node, Problems, suggest};
 
-use super::{
-    FieldEntry, Located, RuleEntry, Target, TransformEntry, choice, not_supported, read_name, read_patterns,
-    read_principals, refuse_later,
-};
-use crate::json::Path;
+use super::field::{read_field, read_shape};
+use super::{Located, RuleEntry, choice, not_supported, read_name, read_patterns, read_principals, refuse_later};
 use crate::pattern::Pattern;
 use crate::rules::{Direction, OnFailure};
 
@@ -19,11 +16,13 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<RuleEntry> {
     let inspect_always = map.take("inspect").is_some_and(|node| read_inspect(node, problems));
     let action = map.take("action").map_or(Action::Transform, |node| read_action(node, problems));
     let on_failure = map.take("on_failure").and_then(|node| read_on_failure(node, problems));
+    let format_place = map.take_entry("format").map(|entry| entry.key_place.clone());
+    let shape = read_shape(&mut map, problems);
     let fields_node = map.take("fields");
     let mut fields = Vec::new();
     if let Some(node) = fields_node {
         for item in node.as_list("fields", problems).unwrap_or_default() {
-            fields.extend(read_field(item, action, problems));
+            fields.extend(read_field(item, action, shape.as_ref(), problems));
         }
     }
     refuse_later(&mut map, &["detect", "approval", "require_approval", "quarantine"], problems);
@@ -36,6 +35,7 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<RuleEntry> {
         inspect_always,
         refuse: action == Action::Refuse,
         on_failure,
+        format: format_place,
         fields,
         has_fields: fields_node.is_some(),
         is_broken: problems.errors() != errors,
@@ -88,7 +88,7 @@ fn read_inspect(node: &Node, problems: &mut Problems) -> bool {
 
 /// What a rule does with its fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Action {
+pub(super) enum Action {
     /// Nothing is written: each field has its transform.
     Transform,
     /// `action: refuse`.
@@ -122,117 +122,6 @@ fn read_on_failure(node: &Node, problems: &mut Problems) -> Option<Located<OnFai
     Some(Located { value, place: node.place.clone() })
 }
 
-fn read_field(node: &Node, action: Action, problems: &mut Problems) -> Option<FieldEntry> {
-    let mut map = MapReader::new(node, "an item of fields", problems)?;
-    let errors = problems.errors();
-    let targets = read_targets(&mut map, problems);
-    let later = refuse_later(&mut map, &["column", "csv", "xml", "avro", "protobuf", "format"], problems);
-    let transform_node = map.take("transform");
-    let transform = transform_node.and_then(|node| read_transform(node, problems));
-    match (transform_node, action) {
-        (Some(node), Action::Refuse) => {
-            let cure = "remove `transform`, or `action: refuse`";
-            problems.error(&node.place, "a rule with `action: refuse` transforms nothing", cure);
-        }
-        (None, Action::Transform) => {
-            let cure = "add  transform: redact,  mask: { keep_last: 4 }  or  hash: { key: … }";
-            problems.error(&node.place, "`transform` is required", cure);
-        }
-        (Some(_), Action::Transform | Action::Unknown) | (None, Action::Refuse | Action::Unknown) => {}
-    }
-    map.finish(problems);
-    if targets.len() > 1 {
-        problems.error(&node.place, "a field is one of `path`, `header` and `key`", "write one item for each");
-    }
-    let is_alone = problems.errors() == errors;
-    if targets.is_empty() && is_alone && !later {
-        problems.error(&node.place, "a field names nothing", "add  path: \"$.…\",  header: …  or  key: true");
-    }
-    let [target] = <[Target; 1]>::try_from(targets).ok()?;
-    if problems.errors() != errors {
-        return None;
-    }
-    Some(FieldEntry { place: node.place.clone(), target, transform })
-}
-
-fn read_targets(map: &mut MapReader<'_>, problems: &mut Problems) -> Vec<Target> {
-    let mut targets = Vec::new();
-    if let Some(node) = map.take("path")
-        && let Some(text) = node.as_str("path", problems)
-    {
-        match Path::parse(text) {
-            Ok(path) => targets.push(Target::Path(path)),
-            Err(error) => problems.error(&node.place, error.to_string(), ""),
-        }
-    }
-    if let Some(node) = map.take("header")
-        && let Some(name) = node.as_str("header", problems)
-    {
-        match name {
-            "" => problems.error(&node.place, "`header` is empty", ""),
-            _ if name.contains('*') => {
-                problems.error(&node.place, "`header` takes a name, not a pattern", "write one item for each header");
-            }
-            _ => targets.push(Target::Header(name.to_owned())),
-        }
-    }
-    if let Some(node) = map.take("key") {
-        match node.as_bool("key", problems) {
-            Some(true) => targets.push(Target::Key),
-            Some(false) => problems.error(&node.place, "`key: false` names nothing", "remove it"),
-            None => {}
-        }
-    }
-    targets
-}
-
-fn read_transform(node: &Node, problems: &mut Problems) -> Option<Located<TransformEntry>> {
-    let Some((word, settings)) = choice(node) else {
-        return node.unexpected("transform", "one transform, as in  redact  or  mask: { keep_last: 4 }", problems);
-    };
-    let value = match (word, settings) {
-        ("redact", None) => TransformEntry::Redact,
-        ("redact", Some(_)) => {
-            problems.error(&node.place, "`redact` takes no settings", "write  transform: redact");
-            return None;
-        }
-        ("mask", None) => TransformEntry::Mask { keep_first: 0, keep_last: 0 },
-        ("mask", Some(settings)) => read_mask(settings, problems)?,
-        ("hash", Some(settings)) => read_hash(settings, problems)?,
-        ("hash", None) => {
-            problems.error(&node.place, "`hash` needs a key", "write  transform: { hash: { key: … } }");
-            return None;
-        }
-        ("token" | "encrypt" | "format_preserving" | "generalize" | "truncate", _) => {
-            not_supported(&node.place, &format!("transform: {word}"), problems);
-            return None;
-        }
-        (word, _) => return unknown_word(node, "transform", word, &["redact", "mask", "hash"], problems),
-    };
-    Some(Located { value, place: node.place.clone() })
-}
-
-fn read_mask(node: &Node, problems: &mut Problems) -> Option<TransformEntry> {
-    let mut map = MapReader::new(node, "mask", problems)?;
-    let errors = problems.errors();
-    let mut keep = |key: &str, problems: &mut Problems| {
-        let kept = map.take(key).and_then(|node| node.as_u64(key, 0..=KEEP_MAX, problems));
-        u32::try_from(kept.unwrap_or(0)).unwrap_or(0)
-    };
-    let (keep_first, keep_last) = (keep("keep_first", problems), keep("keep_last", problems));
-    map.finish(problems);
-    (problems.errors() == errors).then_some(TransformEntry::Mask { keep_first, keep_last })
-}
-
-fn read_hash(node: &Node, problems: &mut Problems) -> Option<TransformEntry> {
-    let mut map = MapReader::new(node, "hash", problems)?;
-    let key = map.required("key", "name a key of  keys  in weir.yaml that has  use: hash", problems);
-    map.finish(problems);
-    let key = key?;
-    let id = key.as_str("key", problems)?;
-    Some(TransformEntry::Hash { key: Located { value: id.to_owned(), place: key.place.clone() } })
-}
-
 /// Pushes that a setting has no such choice, with the nearest or all of them; gives `None` for any type.
 pub(super) fn unknown_word<T>(
     node: &Node,
@@ -250,9 +139,6 @@ pub(super) fn unknown_word<T>(
     problems.error(&node.place, format!("`{what}` cannot be `{shown}`"), cure);
     None
 }
-
-/// The most characters that a mask may keep at either end. More would be no mask.
-const KEEP_MAX: u64 = 64;
 
 /// Characters of a wrong word that a message shows.
 const WORD_SHOWN_MAX: usize = 64;

@@ -1,6 +1,6 @@
-//! Whether two paths meet by what they say, for the policy's check.
+//! Whether two paths meet: at all, and by what they say.
 
-use super::path::{Path, Selector};
+use super::path::Path;
 
 /// Whether two paths can select one span, or one by its own names a span inside the other's.
 ///
@@ -23,7 +23,7 @@ pub(crate) fn plainly_meet(a: &Path, b: &Path) -> bool {
             Some(seen) if !*seen => *seen = true,
             Some(_) | None => continue,
         }
-        if overlap(&left.selector, &right.selector) {
+        if left.selector.overlaps(&right.selector) {
             if i + 1 == a.len() || j + 1 == b.len() {
                 return true;
             }
@@ -40,8 +40,32 @@ pub(crate) fn plainly_meet(a: &Path, b: &Path) -> bool {
     false
 }
 
-fn overlap(left: &Selector, right: &Selector) -> bool {
-    matches!(left, Selector::Any) || matches!(right, Selector::Any) || left == right
+/// Can the two paths select one span of one document, or one span inside the other's?
+///
+/// Walks both paths side by side over all words of names and indexes that both can follow. As soon as one path is
+/// complete while the other is still alive, they meet: a live path can always be completed below.
+pub(super) fn may_meet(a: &Path, b: &Path) -> bool {
+    let (a, b) = (a.segments(), b.segments());
+    let mut seen = vec![false; (a.len() + 1) * (b.len() + 1)];
+    let mut todo = vec![(0_usize, 0_usize)];
+    while let Some((i, j)) = todo.pop() {
+        let (Some(left), Some(right)) = (a.get(i), b.get(j)) else { return true };
+        let Some(seen) = seen.get_mut(i * (b.len() + 1) + j) else { continue };
+        if std::mem::replace(seen, true) {
+            continue;
+        }
+        if left.selector.overlaps(&right.selector) {
+            todo.push((i + 1, j + 1));
+        }
+        // A descendant segment may also pass over the child that the other path takes.
+        if right.descendant {
+            todo.push((i + 1, j));
+        }
+        if left.descendant {
+            todo.push((i, j + 1));
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -78,6 +102,31 @@ mod tests {
             ("$..*", "$.a", true),
         ] {
             check(a, b, expected);
+        }
+    }
+
+    #[test]
+    fn knows_which_paths_may_meet() {
+        for (a, b, expected) in [
+            ("$.a", "$.a", true),
+            ("$.a", "$.b", false),
+            ("$.a", "$.a.b", true),
+            ("$.a.b", "$.a.c", false),
+            ("$.a[0]", "$.a[1]", false),
+            ("$.a[*]", "$.a[1]", true),
+            ("$.a[*].b", "$.a[1].c", false),
+            ("$.a[0]", "$.a.b", false),
+            ("$..email", "$.user.email", true),
+            ("$..email", "$.user", true),
+            ("$..email", "$..card", true),
+            ("$.a..b", "$.c.b", false),
+            ("$.a..b", "$.a.x.y.b.z", true),
+            ("$", "$.a", true),
+            ("$['a']", "$.*.b", true),
+        ] {
+            let (left, right) = (Path::parse(a).unwrap(), Path::parse(b).unwrap());
+            assert_eq!(may_meet(&left, &right), expected, "{a} {b}");
+            assert_eq!(may_meet(&right, &left), expected, "{b} {a}");
         }
     }
 }

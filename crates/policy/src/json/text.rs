@@ -124,6 +124,73 @@ pub(crate) fn decode_into(inside: &[u8], decoded: &mut Vec<u8>) {
     decoded.extend_from_slice(rest);
 }
 
+/// Appends the text, which is UTF-8, as the inside of a string, with those escapes that it must have and no other.
+pub(crate) fn encode_into(text: &[u8], encoded: &mut Vec<u8>) {
+    for byte in text {
+        let short = match byte {
+            b'"' | b'\\' => *byte,
+            0x08 => b'b',
+            0x0c => b'f',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0..0x20 => {
+                let digit = |value: u8| char::from_digit(u32::from(value), 16).map_or(b'0', |digit| digit as u8);
+                encoded.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 0xf)]);
+                continue;
+            }
+            _ => {
+                encoded.push(*byte);
+                continue;
+            }
+        };
+        encoded.extend_from_slice(&[b'\\', short]);
+    }
+}
+
+/// Finds where the bytes of a decoded text are written, in one pass over places that ascend.
+pub(crate) struct Places<'a> {
+    inside: &'a [u8],
+    raw: usize,
+    decoded: usize,
+    /// The next backslash from `raw` on, or the end.
+    escape: usize,
+}
+
+impl<'a> Places<'a> {
+    /// Begins at the start of the inside of a string, which is well-formed.
+    pub(crate) fn new(inside: &'a [u8]) -> Self {
+        let mut places = Self { inside, raw: 0, decoded: 0, escape: 0 };
+        places.seek_escape();
+        places
+    }
+
+    /// Where the character that begins at this place of the decoded text is written. None when it is before the last place that
+    /// was asked for, in the middle of an escape, or beyond the end.
+    pub(crate) fn raw(&mut self, decoded: usize) -> Option<usize> {
+        let mut wanted = decoded.checked_sub(self.decoded)?;
+        loop {
+            let plain = wanted.min(self.escape - self.raw);
+            self.raw += plain;
+            self.decoded += plain;
+            wanted -= plain;
+            if wanted == 0 {
+                return Some(self.raw);
+            }
+            let (stands_for, length) = escape(self.inside.get(self.raw..)?)?;
+            self.raw += length;
+            self.decoded += stands_for.len_utf8();
+            wanted = wanted.checked_sub(stands_for.len_utf8())?;
+            self.seek_escape();
+        }
+    }
+
+    fn seek_escape(&mut self) {
+        let rest = self.inside.get(self.raw..).unwrap_or_default();
+        self.escape = self.raw + memchr::memchr(b'\\', rest).unwrap_or(rest.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,5 +248,31 @@ mod tests {
         for text in ["", "abc", "\\", "abc\\\"", "0123456789abcdef", "0123456789abcdef\\"] {
             assert!(scan(text.as_bytes(), 0).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn writes_only_the_escapes_that_are_needed() {
+        let text = "a\"b\\c\u{8}\u{c}\n\r\t\u{0}\u{1f}/é\u{7f}";
+        let mut encoded = Vec::new();
+        encode_into(text.as_bytes(), &mut encoded);
+        let encoded = String::from_utf8(encoded).unwrap();
+        assert_eq!(encoded, r#"a\"b\\c\b\f\n\r\t\u0000\u001f/é"#.to_owned() + "\u{7f}");
+        check(&encoded, Ok(text));
+    }
+
+    #[test]
+    fn finds_where_decoded_characters_are_written() {
+        let inside = r#"a\"é\u00e9\ud83d\ude00z\\"#.as_bytes();
+        let mut decoded = Vec::new();
+        decode_into(inside, &mut decoded);
+        let text = String::from_utf8(decoded).unwrap();
+        let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+        let mut places = Places::new(inside);
+        let found: Vec<usize> = starts.iter().map(|at| places.raw(*at).unwrap()).collect();
+        assert_eq!(found, [0, 1, 3, 5, 11, 23, 24, 26]);
+        assert_eq!(Places::new(inside).raw(text.len()), Some(inside.len()));
+        assert_eq!(Places::new(inside).raw(text.len() + 1), None);
+        assert_eq!(Places::new(inside).raw(5), None, "in the middle of what an escape stands for");
+        assert_eq!((places.raw(0), places.raw(text.len())), (None, Some(26)));
     }
 }

@@ -13,7 +13,8 @@
 //! ```
 
 use super::FieldId;
-use super::path::{Path, Selector, may_meet};
+use super::meet::may_meet;
+use super::path::{Path, Selector};
 
 /// A compiled set of paths, built once and used for many documents.
 #[derive(Debug, Clone, Default)]

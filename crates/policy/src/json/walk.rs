@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::block::{self, Cursor};
 use super::number::{self, NumberError};
 use super::trie::{Entered, Row};
-use super::{FieldId, FieldTrie, JsonError, JsonKind, Scratch, Selected, Share, text};
+use super::{FieldId, FieldTrie, JsonError, JsonKind, Kind, Scratch, Selected, Share, text};
 
 /// An open object or array. Its set of path bits, when any path goes on in it, is the top of `Scratch::sets`.
 #[derive(Debug, Clone, Copy)]
@@ -236,6 +236,7 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
 
     /// Reports the span for each of the collected fields.
     fn report(&mut self, span: Range<usize>, kind: JsonKind) {
+        let depth = u32::try_from(self.scratch.frames.len()).unwrap_or(u32::MAX);
         let fields = &mut self.scratch.fields;
         let alone = fields.len() == 1;
         for (place, field) in fields.drain(..).enumerate() {
@@ -244,7 +245,7 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
                 0 => Share::First,
                 _ => Share::Further,
             };
-            (self.sink)(Selected { span: span.clone(), field, kind, share });
+            (self.sink)(Selected { span: span.clone(), field, kind: Kind::Json(kind), share, depth });
         }
     }
 

@@ -2,9 +2,8 @@
 
 use weir_yaml::Problems;
 
-use super::{Field, FieldAction, FieldTarget, Rule, same_transform};
+use super::{Field, FieldAction, FieldTarget, Location, Rule, same_transform};
 use crate::access::AccessTable;
-use crate::json::meet::plainly_meet;
 use crate::pattern::{Overlap, Pattern, is_internal_topic};
 use crate::rules::Direction;
 
@@ -49,10 +48,12 @@ fn can_meet(left: &Field, right: &Field) -> bool {
         return false;
     }
     match (&left.target, &right.target) {
-        (FieldTarget::Path(a), FieldTarget::Path(b)) => plainly_meet(a, b),
-        (FieldTarget::Header(a), FieldTarget::Header(b)) => a == b,
-        (FieldTarget::Key, FieldTarget::Key) => true,
-        (FieldTarget::Path(_) | FieldTarget::Header(_) | FieldTarget::Key, _) => false,
+        (FieldTarget::Inside(place, a), FieldTarget::Inside(other, b)) => place == other && a.plainly_meets(b),
+        (FieldTarget::Header(a), FieldTarget::Header(b) | FieldTarget::Inside(Location::Header(b), _))
+        | (FieldTarget::Inside(Location::Header(a), _), FieldTarget::Header(b)) => a == b,
+        (FieldTarget::Key, FieldTarget::Key | FieldTarget::Inside(Location::Key, _))
+        | (FieldTarget::Inside(Location::Key, _), FieldTarget::Key) => true,
+        (FieldTarget::Inside(..) | FieldTarget::Header(_) | FieldTarget::Key, _) => false,
     }
 }
 

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use weir_yaml::{Place, Problems, suggest};
 
-use super::{FIELDS_MAX, Field, FieldAction, FieldTarget, OnFailure, RULES_MAX, Rule, check};
+use super::{
+    FIELDS_MAX, Field, FieldAction, FieldTarget, INNER_DOCUMENTS_MAX, Location, OnFailure, RULES_MAX, Rule, check,
+};
 use crate::access::{AccessTable, Grant};
-use crate::document::{AccessEntry, Document, FieldEntry, Located, RuleEntry, Target, TestEntry, TransformEntry};
+use crate::document::{AccessEntry, Document, FieldEntry, Located, RuleEntry, TestEntry, TransformEntry};
+use crate::formats::Part;
 use crate::keys::{KeyRing, Lookup};
 use crate::transform::Transform;
 
@@ -84,10 +87,26 @@ fn check_rule(rule: &RuleEntry, problems: &mut Problems) {
         let cure = "add `fields`, or  inspect: always  to open and validate every record";
         problems.error(place, format!("rule `{name}` does nothing"), cure);
     }
-    let reads_json = rule.fields.iter().any(|field| matches!(field.target, Target::Path(_)));
-    if let (Some(on_failure), false) = (&rule.on_failure, reads_json) {
-        let message = format!("`on_failure` of rule `{name}` has no effect: no field has a `path`");
-        problems.warning(&on_failure.place, message, "remove it");
+    let location = |field: &FieldEntry| match &field.target {
+        FieldTarget::Inside(location, _) => Some(location.clone()),
+        FieldTarget::Header(_) | FieldTarget::Key => None,
+    };
+    let reads = |wanted: fn(&Location) -> bool| rule.fields.iter().filter_map(location).any(|place| wanted(&place));
+    let reads_any = reads(|_| true);
+    if let (Some(format), false) = (&rule.format, reads_any) {
+        let message = format!("`format` of rule `{name}` has no effect: no field looks into something");
+        problems.warning(format, message, "remove it");
+    }
+    match &rule.on_failure {
+        Some(on_failure) if !reads_any => {
+            let message = format!("`on_failure` of rule `{name}` has no effect: no field looks into something");
+            problems.warning(&on_failure.place, message, "remove it");
+        }
+        Some(on_failure) if on_failure.value == OnFailure::Redact && reads(|place| *place == Location::Key) => {
+            let cure = "different keys would become one; remove it, or give the field of the key a rule of its own";
+            problems.error(&on_failure.place, "a record key that cannot be read can only be refused", cure);
+        }
+        Some(_) | None => {}
     }
 }
 
@@ -99,22 +118,20 @@ fn compile_field(entry: FieldEntry, refuse: bool, keys: &KeyRing, problems: &mut
         check_injective(&entry.target, &transform, &place, problems);
         FieldAction::Transform(compile_transform(transform, keys, problems)?)
     };
-    let target = match entry.target {
-        Target::Path(path) => FieldTarget::Path(path),
-        Target::Header(name) => FieldTarget::Header(name.into_bytes().into()),
-        Target::Key => FieldTarget::Key,
-    };
-    Some(Field { place: entry.place, target, action })
+    Some(Field { place: entry.place, target: entry.target, action })
 }
 
 /// Two keys that become one would be one entity to a compacted topic and to every join (T25 of the protocol reference).
-fn check_injective(target: &Target, transform: &TransformEntry, place: &Place, problems: &mut Problems) {
+fn check_injective(target: &FieldTarget, transform: &TransformEntry, place: &Place, problems: &mut Problems) {
     match (target, transform) {
-        (Target::Key, TransformEntry::Redact | TransformEntry::Mask { .. }) => {
+        (
+            FieldTarget::Key | FieldTarget::Inside(Location::Key, _),
+            TransformEntry::Redact | TransformEntry::Mask { .. },
+        ) => {
             let cure = "different keys would become one; use  hash: { key: … }";
             problems.error(place, "a record key can only be hashed", cure);
         }
-        (Target::Key, TransformEntry::Hash { .. }) | (Target::Path(_) | Target::Header(_), _) => {}
+        (FieldTarget::Key | FieldTarget::Inside(..) | FieldTarget::Header(_), _) => {}
     }
 }
 
@@ -161,6 +178,14 @@ fn check_size(rules: &[RuleEntry], problems: &mut Problems) {
     }
     if rules.iter().map(|rule| rule.fields.len()).sum::<usize>() > FIELDS_MAX {
         problems.error(None, format!("more than {FIELDS_MAX} fields in all rules"), "join rules that do the same");
+    }
+    let documents = |field: &FieldEntry| match &field.target {
+        FieldTarget::Inside(_, Part::Route { route, .. }) => route.paths().len().saturating_sub(1),
+        FieldTarget::Inside(..) | FieldTarget::Header(_) | FieldTarget::Key => 0,
+    };
+    if rules.iter().flat_map(|rule| &rule.fields).map(documents).sum::<usize>() > INNER_DOCUMENTS_MAX {
+        let message = format!("the paths of all rules go through more than {INNER_DOCUMENTS_MAX} documents in strings");
+        problems.error(None, message, "join rules that do the same");
     }
 }
 

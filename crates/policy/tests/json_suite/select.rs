@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use proptest::prelude::*;
-use weir_policy::json::{self, FieldId, FieldTrie, JsonError, JsonKind, Path, Scratch, Selected, Share};
+use weir_policy::json::{self, FieldId, FieldTrie, JsonError, JsonKind, Kind, Path, Scratch, Selected, Share};
 
 use super::documents::{Step, document, path, spell};
 use super::oracle;
@@ -101,15 +101,24 @@ fn one_field_with_several_paths_does_not_meet_itself() {
     let path = |text| (FieldId(4), Path::parse(text).unwrap());
     let trie = FieldTrie::build(&[path("$.a.b"), path("$..b"), path("$.a")]);
     let found = select(br#"{"a":{"b":1}}"#, &trie, &mut Scratch::default()).unwrap();
-    assert_eq!(found, [Selected { span: 5..12, field: FieldId(4), kind: JsonKind::Object, share: Share::Alone }]);
+    assert_eq!(
+        found,
+        [Selected {
+            span: 5..12,
+            field: FieldId(4),
+            kind: Kind::Json(JsonKind::Object),
+            share: Share::Alone,
+            depth: 1
+        }]
+    );
 }
 
 #[test]
 fn says_what_kind_each_value_is() {
     let found = select(br#"[{},[],"",-1,true,false,null]"#, &trie(&["$[*]"]), &mut Scratch::default()).unwrap();
-    let kinds: Vec<JsonKind> = found.iter().map(|selected| selected.kind).collect();
+    let kinds: Vec<Kind> = found.iter().map(|selected| selected.kind).collect();
     use JsonKind::{Array, Bool, Null, Number, Object, String};
-    assert_eq!(kinds, [Object, Array, String, Number, Bool, Bool, Null]);
+    assert_eq!(kinds, [Object, Array, String, Number, Bool, Bool, Null].map(Kind::Json));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use weir_policy::json::{self, FieldId, JsonKind, Scratch as JsonScratch, Selected, Share};
+use weir_policy::json::{self, FieldId, JsonKind, Kind, Scratch as JsonScratch, Selected, Share};
 use weir_policy::transform::{self, HashKey, REDACTED, Scratch, Transform};
 use weir_protocol::records::{Edits, Field, Replacement};
 
@@ -317,11 +317,12 @@ proptest! {
         noise in prop_oneof![prop::collection::vec(any::<u8>(), 0..60), "[\\[{\"a\\\\u0,:1.etfn}\\]]{0,60}".prop_map(String::into_bytes)],
         ends in (0_usize..70, 0_usize..70),
         kind in prop::sample::select(vec![
-            JsonKind::Object, JsonKind::Array, JsonKind::String, JsonKind::Number, JsonKind::Bool, JsonKind::Null,
+            Kind::Json(JsonKind::Object), Kind::Json(JsonKind::Array), Kind::Json(JsonKind::String),
+            Kind::Json(JsonKind::Number), Kind::Json(JsonKind::Bool), Kind::Json(JsonKind::Null), Kind::Plain, Kind::Quoted,
         ]),
         transform in any_transform(),
     ) {
-        let selected = Selected { span: ends.0..ends.1, field: FieldId(0), kind, share: Share::Alone };
+        let selected = Selected { span: ends.0..ends.1, field: FieldId(0), kind, share: Share::Alone, depth: 0 };
         let (mut edits, mut scratch) = (Edits::default(), Scratch::default());
         let changed = transform::apply(&transform, &noise, &selected, Field::Value, &mut edits, &mut scratch);
         prop_assert_eq!(changed, !edits.is_empty());

@@ -116,7 +116,7 @@ fn says_what_is_not_supported_yet() {
         (field("{ path: $.a, transform: { token: { key: k } } }"), "5:33", "transform: token"),
         (field("{ path: $.a, transform: { encrypt: { key: k } } }"), "5:33", "transform: encrypt"),
         (field("{ path: $.a, transform: token }"), "5:33", "transform: token"),
-        (field("{ column: a, transform: redact }"), "5:11", "column"),
+        (field("{ avro: a, transform: redact }"), "5:11", "avro"),
     ] {
         let found = problems(&text);
         let expected = format!("{place} `{word}` is not supported yet");
@@ -197,7 +197,11 @@ fn rejects_rules_that_do_nothing_or_not_what_they_say() {
 #[test]
 fn rejects_fields_that_are_none() {
     check(&field("{ transform: redact }"), &["5:9 a field names nothing"]);
-    check(&field("{ path: $.a, header: h, transform: redact }"), &["5:9 a field is one of"]);
+    check(&field("{ key: true, header: h, transform: redact }"), &["5:9 a field is in one of"]);
+    check(
+        &field("{ path: $.a, column: 1, transform: redact }"),
+        &["5:30 `column` does not fit", "5:9 a field is in one of"],
+    );
     check(&field("{ path: $.a }"), &["5:9 `transform` is required"]);
     check(&field("{ path: a.b, transform: redact }"), &["5:17 a path begins with `$`"]);
     check(&field("{ path: '$.a[?(@.b)]', transform: redact }"), &["filters"]);
@@ -212,6 +216,72 @@ fn rejects_fields_that_are_none() {
     check(&field("{ path: $.a, transform: { mask: { keep_last: 65 } } }"), &["between 0 and 64"]);
     check(&field("{ path: $.a, transform: { mask: { keep: 4 } } }"), &["unknown key `keep`"]);
     check(&field("{ path: $.a, transfrom: redact }"), &["`transform` is required", "unknown key `transfrom`"]);
+}
+
+#[test]
+fn accepts_fields_inside_of_headers_keys_and_strings() {
+    check(&field("{ path: '$.payload|json|$..ssn', transform: redact }"), &[]);
+    check(&field("{ header: h, path: $.a, transform: mask }"), &[]);
+    check(&field("{ key: true, path: $.id, transform: { hash: { key: other } } }"), &[]);
+    check(&field("{ key: true, path: $.id, transform: redact }"), &["5:45 a record key can only be hashed"]);
+    check(&field("{ path: '$.a|json|b', transform: redact }"), &["5:17 `|json|` and a path into the document"]);
+    check(&field("{ path: '$|json|$|json|$|json|$', transform: redact }"), &[]);
+    check(&field("{ path: '$|json|$|json|$|json|$|json|$', transform: redact }"), &["at most 3 documents in strings"]);
+    let key = "fields:\n  - { key: true, path: $.id, transform: { hash: { key: other } } }\non_failure: redact";
+    check(&rule(key), &["6:17 a record key that cannot be read can only be refused"]);
+    check(&rule("fields:\n  - { header: h, path: $.id, transform: redact }\non_failure: redact"), &[]);
+    check(
+        &rule("fields:\n  - { header: h, transform: redact }\non_failure: redact\nformat: csv"),
+        &["7:5 `format` of rule `r` has no effect", "6:17 `on_failure` of rule `r` has no effect"],
+    );
+}
+
+/// A rule of this format with one field.
+fn formatted(format: &str, field: &str) -> String {
+    rule(&format!("{format}\nfields:\n  - {{ {field}, transform: redact }}"))
+}
+
+#[test]
+fn checks_fields_against_the_format_of_their_rule() {
+    for (format, field) in [
+        ("format: json", "path: $.a"),
+        ("format: ndjson", "path: '$.a|json|$.b'"),
+        ("format: csv", "column: 0"),
+        ("format: csv", "header: h, column: 16383"),
+        ("format: tsv\ncolumns: [id, ssn]", "column: ssn"),
+        ("format: tsv\ncolumns: [id, ssn]", "column: 1"),
+        ("format: text", "pair: user.name"),
+        ("format: text", "header: h, pair: user"),
+    ] {
+        check(&formatted(format, field), &[]);
+    }
+    for (format, field, problem) in [
+        ("format: xml", "path: $.a", "4:13 `format` cannot be `xml` | it is one of: json, ndjson, csv, tsv, text"),
+        ("format: csv", "path: $.a", "6:17 `path` does not fit `format: csv` | name a column:  column: …"),
+        ("format: text", "path: $.a", "6:17 `path` does not fit `format: text` | name a pair:  pair: …"),
+        ("format: json", "column: 1", "6:19 `column` does not fit `format: json` | add  format: csv  or  tsv"),
+        ("format: tsv", "pair: a", "6:17 `pair` does not fit `format: tsv` | add  format: text  to the rule"),
+        ("format: csv", "column: -1", "6:19 `column` is -1, it must be between 0 and 16383"),
+        ("format: csv", "column: 16384", "6:19 `column` is 16384"),
+        ("format: csv", "column: ssn", "6:19 a column has a name only where the rule gives `columns`"),
+        ("format: csv", "column: 1.5", "6:19 `column` must be a whole number"),
+        ("columns: [a]\nformat: json", "path: $.a", "4:14 `columns` belongs to a rule with `format: csv` or `tsv`"),
+        ("format: text", "pair: 'a b'", "6:17 no pair can have this name"),
+        ("format: text", "pair: ''", "6:17 no pair can have this name"),
+        ("format: json", "format: csv, path: $.a", "6:9 `format` belongs to the rule"),
+    ] {
+        check(&formatted(format, field), &[problem]);
+    }
+    for (columns, field, problem) in [
+        ("[id, ssn]", "column: snn", "7:19 `columns` of the rule has no such column | did you mean `ssn`?"),
+        ("[id, ssn]", "column: 2", "7:19 `column` is 2, it must be between 0 and 1"),
+        ("[]", "column: 0", "5:14 `columns` names no column"),
+        ("[a, a]", "column: a", "5:14 `columns` has a name twice"),
+        ("a", "column: a", "`columns` must be a list"),
+    ] {
+        let found = problems(&formatted(&format!("format: csv\ncolumns: {columns}"), field));
+        assert!(found[0].contains(problem), "{columns} {field} {found:?}");
+    }
 }
 
 #[test]
@@ -253,6 +323,8 @@ fn rejects_transforms_that_meet() {
         (("'a.*'", "produce", mask), ("'*.b'", "produce", "path: '$.*', transform: redact")),
         (("t", "both", mask), ("t", "both", "path: $.card, transform: { mask: { keep_last: 4 } }")),
         (("t", "both", "header: h, transform: mask"), ("t", "both", "header: h, transform: redact")),
+        (("t", "both", "header: h, transform: mask"), ("t", "both", "header: h, path: $.a, transform: redact")),
+        (("t", "both", mask), ("t", "both", "path: '$.card|json|$.a', transform: redact")),
         (
             ("t", "both", "key: true, transform: { hash: { key: other } }"),
             ("t", "both", "key: true, transform: { hash: { key: links-2026 } }"),
@@ -275,6 +347,8 @@ fn accepts_transforms_that_do_not_meet_or_agree() {
         (("t", "both", "path: $.card.number, transform: mask"), ("t", "both", "path: $..email, transform: redact")),
         (("/a+/", "both", mask), ("/a/", "both", "path: $.card, transform: redact")),
         (("t", "both", "header: a, transform: mask"), ("t", "both", "header: A, transform: redact")),
+        (("t", "both", mask), ("t", "both", "header: h, path: $.card, transform: redact")),
+        (("t", "both", mask), ("t", "both", "path: '$.a|json|$.card', transform: redact")),
     ] {
         check(&two(first, second), &[]);
     }

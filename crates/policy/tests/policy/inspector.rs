@@ -76,7 +76,7 @@ fn null_values_pass_and_empty_ones_are_no_json() {
 
 #[test]
 fn refuses_what_it_cannot_read() {
-    for text in [r#"{"a":"abc""#, r#"{"a":"abc"}x"#, "abc", "{'a':1}", "\u{feff}{}"] {
+    for text in [r#"{"a":"abc""#, r#"{"a":"abc"}x"#, "abc", "{'a':1}", "\u{feff}", "\u{feff}\u{feff}{}"] {
         check(MASK_A, &value(text), None, &["mask-a failure_refuse 1"], &["4 mask-a not_json"]);
     }
     let deep = format!("{}{}", "[".repeat(9), "]".repeat(9));

@@ -105,7 +105,7 @@ fn edited(field: Field, bytes: Option<&[u8]>, edits: &Edits) -> Option<String> {
         at = edit.span.end;
     }
     out.extend_from_slice(&bytes[at..]);
-    Some(String::from_utf8(out).unwrap())
+    Some(String::from_utf8_lossy(&out).into_owned())
 }
 
 /// Headers in Kafka's encoding, for lengths below 64.

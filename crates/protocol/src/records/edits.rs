@@ -31,14 +31,23 @@ pub enum Field {
 ///
 /// Spans are positions within the bytes of their field. An edit outside of its field, over another edit, or of a null
 /// field makes the whole batch fail: what cannot be carried out is never skipped.
-#[derive(Default)]
 pub struct Edits {
     arena: Vec<u8>,
     list: Vec<Edit>,
     /// Where the current record's edits begin in `list`.
     first: usize,
+    /// Most edits.
+    edits_max: usize,
+    /// Most bytes that they put in place.
+    bytes_max: usize,
     /// There were more than the limits allow; the rest was not taken.
     overflows: bool,
+}
+
+impl Default for Edits {
+    fn default() -> Self {
+        Self::limited(EDITS_MAX, EDIT_BYTES_MAX)
+    }
 }
 
 /// One edit of the current record, for tests of inspectors.
@@ -62,9 +71,21 @@ pub enum Replacement<'a> {
 }
 
 impl Edits {
+    /// Room for at most so many edits, which put in place at most so many bytes. (The default is what a batch may have.)
+    #[must_use]
+    pub fn limited(edits_max: usize, bytes_max: usize) -> Self {
+        Self { arena: Vec::new(), list: Vec::new(), first: 0, edits_max, bytes_max, overflows: false }
+    }
+
+    /// There were more edits than there is room for: those that are here are not all.
+    #[must_use]
+    pub fn overflows(&self) -> bool {
+        self.overflows
+    }
+
     /// Replaces `span` of `field` by `with`, of any length.
     pub fn replace(&mut self, field: Field, span: Range<usize>, with: &[u8]) {
-        if self.arena.len().saturating_add(with.len()) > EDIT_BYTES_MAX {
+        if self.arena.len().saturating_add(with.len()) > self.bytes_max {
             self.overflows = true;
             return;
         }
@@ -78,10 +99,10 @@ impl Edits {
         self.push(field, &span, With::Fill(fill));
     }
 
-    /// The current record has no edits.
+    /// The current record has no edits: none were made, and none were turned away.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.list.len() == self.first
+        self.list.len() == self.first && !self.overflows
     }
 
     /// The edits of the current record, in the order they were made.
@@ -105,7 +126,7 @@ impl Edits {
     }
 
     fn push(&mut self, field: Field, span: &Range<usize>, with: With) {
-        if self.list.len() >= EDITS_MAX {
+        if self.list.len() >= self.edits_max {
             self.overflows = true;
             return;
         }
