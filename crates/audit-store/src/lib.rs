@@ -21,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod age;
 mod begin;
 mod checkpoints;
 mod cut;
@@ -36,6 +37,7 @@ mod query;
 mod reader;
 mod store;
 
+pub use age::{Age, Held, STEP_MAX};
 pub use checkpoints::SPAN_ENTRIES;
 pub use disk::{Ballast, Space, used_bytes};
 pub use error::StoreError;

@@ -12,6 +12,7 @@ use std::sync::Weak;
 use rocksdb::{DB, ReadOptions};
 use weir_audit::{ChainState, Entry, Head, PRUNE_STEP, Prune, chain};
 
+use crate::age::{Age, Held, STEP_MAX, Steps, time_of};
 use crate::cut::read_cut;
 use crate::database::{ENTRY, INDEX, STATE, family, read_state};
 use crate::error::StoreError;
@@ -21,13 +22,14 @@ use crate::index::Seen;
 #[derive(Clone)]
 pub struct Pruner {
     db: Weak<DB>,
+    steps: Steps,
 }
 
 /// What may go, and what must.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// Entries older than this go: wall clock, nanoseconds since 1970.
-    pub not_before: Option<u64>,
+    /// Entries that are too old go.
+    pub age: Option<Age>,
     /// So many bytes of entries go, whatever their age.
     pub bytes: u64,
     /// Entries from this sequence number on stay: nothing outside the log vouches for them yet.
@@ -46,7 +48,7 @@ pub struct Plan {
 
 impl Pruner {
     pub(crate) fn new(db: Weak<DB>) -> Self {
-        Self { db }
+        Self { db, steps: Steps::default() }
     }
 
     /// What goes next, not more than [`PLAN_ENTRIES_MAX`] entries; `None` = nothing.
@@ -58,6 +60,7 @@ impl Pruner {
         let Some(state) = read_state(&db)? else { return Ok(None) };
         let begin = read_cut(&db)?.unwrap_or_else(|| ChainState::new(state.chain));
         let from = begin.head.size();
+        let old = demand.age.map(|age| self.steps.judge(&db, from, &state, &age)).transpose()?;
         let mut draft = Draft { chain: begin, seen: Seen::default(), rows: Vec::new(), bytes: 0 };
         let end = demand.covered.min(state.head.size()) / PRUNE_STEP * PRUNE_STEP;
         let mut options = ReadOptions::default();
@@ -67,7 +70,8 @@ impl Pruner {
         let mut more = false;
         while draft.chain.head.size() < end {
             let step = draft.step(&mut rows)?;
-            let old = demand.not_before.is_some_and(|limit| step.chain.head.last_at < limit);
+            let Head { last_at, frontier, .. } = &step.chain.head;
+            let old = old.as_ref().is_some_and(|old| old.is_old(frontier.size().saturating_sub(1), *last_at));
             if !old && draft.bytes >= demand.bytes {
                 break;
             }
@@ -80,6 +84,27 @@ impl Pruner {
         let to = draft.chain.head.size();
         let prune = Prune { from, cut: draft.chain.head, note: None };
         Ok((to > from).then_some(Plan { prune, more, index_rows: draft.rows }))
+    }
+
+    /// What keeps a first step of entries that the clock alone would let go; `None` = nothing does.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn held(&self, age: &Age) -> Result<Option<Held>, StoreError> {
+        let Some(db) = self.db.upgrade() else { return Ok(None) };
+        let Some(state) = read_state(&db)? else { return Ok(None) };
+        let first = read_cut(&db)?.map_or(0, |cut| cut.head.size());
+        let last = first.saturating_add(PRUNE_STEP - 1);
+        if last >= state.head.size() {
+            return Ok(None);
+        }
+        let (old, at) = (self.steps.judge(&db, first, &state, age)?, time_of(&db, last)?);
+        let by_clock = at < age.now.saturating_sub(age.max);
+        if !by_clock || old.is_old(last, at) {
+            return Ok(None);
+        }
+        let since = age.now.saturating_sub(state.head.last_at).saturating_sub(STEP_MAX);
+        Ok(Some(Held { uncounted: old.uncounted(last).saturating_add(since) }))
     }
 
     /// Gives the space of what was pruned back to the file system. Reads and writes what is near; takes its time.

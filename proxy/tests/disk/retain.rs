@@ -10,7 +10,7 @@ use weir_audit_store::{Store, used_bytes};
 use crate::gateway::{Gateway, Setting};
 use crate::load::{Load, PARTITIONS};
 use crate::moments::Moments;
-use crate::watch::{assert_not_ready, events, is_ready, metric, settle, wait_for, wait_for_event, wait_for_more};
+use crate::watch::{assert_not_ready, events, is_ready, log, metric, settle, wait_for, wait_for_event, wait_for_more};
 use crate::{KAFKA, NO_BROKER};
 
 const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
@@ -19,12 +19,23 @@ const OLD: u64 = 20_000;
 const LEFT: u64 = OLD / 256 * 256;
 const MIB: u64 = 1 << 20;
 
-/// Entries of ten days ago.
+/// Entries of ten days ago, and the one of each hour since that says that nothing happened.
 fn old_entries(data_dir: &Path) -> Box<dyn Send> {
-    let then = now() - 10 * DAY;
-    fill(data_dir, OLD, |number| EntryBody {
+    let (hour, then) = (DAY / 24, now() - 10 * DAY);
+    let since = |number: u64| number.saturating_sub(OLD - 1) * hour;
+    fill(data_dir, OLD + 240, |number| EntryBody {
         principal: Some(PrincipalRef { kind: PrincipalKind::Oauthbearer, id: format!("app-{}", number % 100) }),
         parts: vec![part(format!("topic-{}", number % 7))],
+        outcome: Outcome::Stored,
+        ..EntryBody::new(Kind::Produce, EventId::new(number, [1; 10]), then + number + since(number))
+    })
+}
+
+/// Entries of a year and more ago, as they look to a clock that is ahead.
+fn entries_before_a_jump(data_dir: &Path) -> Box<dyn Send> {
+    let then = now() - 400 * DAY;
+    fill(data_dir, OLD, |number| EntryBody {
+        parts: vec![part("before".to_owned())],
         outcome: Outcome::Stored,
         ..EntryBody::new(Kind::Produce, EventId::new(number, [1; 10]), then + number)
     })
@@ -119,6 +130,22 @@ fn what_is_old_goes_under_load_and_the_log_says_so() {
     let said = format!("entries before {LEFT} were pruned");
     assert!(asked.stderr.contains(&said), "{}", asked.stderr);
     settle(gateway, load, topic);
+}
+
+#[test]
+fn a_clock_that_jumped_ahead_prunes_nothing_and_is_told() {
+    let audit = &["retain: { days: 90, then: prune }"];
+    let setting = Setting { audit, prepare: Some(entries_before_a_jump), ..Setting::default() };
+    let mut gateway = Gateway::start(NO_BROKER, &setting);
+    wait_for_event(&gateway, "audit.prune_held", 1);
+    assert_eq!(gateway.stop(), 0);
+    gateway.weir.start_again().unwrap();
+    // Now the log has entries of both times.
+    wait_for_event(&gateway, "audit.prune_held", 2);
+    assert_eq!((gateway.stop(), first(&gateway), events(&gateway, "audit.pruned")), (0, 0, 0));
+    let line = log(&gateway).into_iter().find(|line| line["event"] == "audit.prune_held").unwrap();
+    let days = line["uncounted_seconds"].as_u64().unwrap() / 86_400;
+    assert!((399..=400).contains(&days), "{line}");
 }
 
 #[test]

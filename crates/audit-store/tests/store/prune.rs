@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use rocksdb::IteratorMode;
 use weir_audit::verify::{Class, Verdict};
 use weir_audit::{Commit, Committer, ConnectionId, EntryBody, EventId, Kind, Ticket};
-use weir_audit_store::{Demand, Plan, Query, Reader, Store, StoreError, used_bytes, verify};
+use weir_audit_store::{Age, Demand, Held, Plan, Query, Reader, STEP_MAX, Store, StoreError, used_bytes, verify};
 
 use crate::common::{SECOND, START, body, checkpoint, checkpoint_key, commit, entry, open, raw};
 
@@ -24,10 +24,14 @@ fn plan(committer: &mut Committer<Store>, demand: Demand) -> Option<Plan> {
     committer.sink_mut().pruner().plan(&demand).unwrap()
 }
 
-/// Everything older than that number's entry.
+/// Everything older than that number's entry, on the day of the prune entries.
 fn older_than(number: u64) -> Demand {
-    Demand { not_before: Some(START + number * SECOND), covered: u64::MAX, bytes: 0 }
+    let age = Age { max: NOW.saturating_sub(number) * SECOND, now: START + NOW * SECOND };
+    Demand { age: Some(age), covered: u64::MAX, bytes: 0 }
 }
+
+/// In seconds after the first entry.
+const NOW: u64 = 2500;
 
 /// The entry as the gateway writes it, signed.
 fn pruning(committer: &mut Committer<Store>, plan: &Plan) -> Commit {
@@ -35,7 +39,7 @@ fn pruning(committer: &mut Committer<Store>, plan: &Plan) -> Commit {
     prune.note = Some(checkpoint_key(committer).sign_prune(&prune));
     let body = EntryBody {
         prune: Some(Box::new(prune)),
-        ..EntryBody::new(Kind::Prune, EventId([3; 16]), START + 1_000_000 * SECOND)
+        ..EntryBody::new(Kind::Prune, EventId([3; 16]), START + NOW * SECOND)
     };
     entry(body)
 }
@@ -112,7 +116,7 @@ fn bytes_go_in_steps_until_there_are_enough_and_at_most_a_plan_at_once() {
     let data_dir = tempfile::tempdir().unwrap();
     let (mut committer, _) = open(data_dir.path());
     fill(&mut committer, 0..70_000);
-    let bytes = |bytes| Demand { bytes, covered: u64::MAX, not_before: None };
+    let bytes = |bytes| Demand { bytes, covered: u64::MAX, age: None };
     assert_eq!(plan(&mut committer, bytes(0)), None);
     assert_eq!(plan(&mut committer, bytes(1)).unwrap().prune.cut.size(), 256);
     assert_eq!(plan(&mut committer, bytes(60_000)).unwrap().prune.cut.size(), 512);
@@ -127,6 +131,66 @@ fn bytes_go_in_steps_until_there_are_enough_and_at_most_a_plan_at_once() {
     assert!(after < before / 2, "{before} bytes before, {after} after: the space is given back");
     checkpoint(&mut committer);
     assert_eq!(verified(data_dir.path()), (65_536, 70_001 - 65_536));
+}
+
+/// A log of these stretches: how many entries, and how long after the entry before the first of them comes; then one a second.
+fn stretches(committer: &mut Committer<Store>, stretches: &[(u64, u64)]) -> u64 {
+    let (mut at, mut number) = (START, 0);
+    for (entries, gap) in stretches {
+        at += gap;
+        let mut queued = Vec::new();
+        for _ in 0..*entries {
+            let aged = EntryBody { at, ..body(number) };
+            queued.push((Ticket::new(ConnectionId(1), number), entry(aged)));
+            (number, at) = (number + 1, at + SECOND);
+        }
+        at -= SECOND;
+        assert_eq!(committer.commit(queued).unrecorded, []);
+    }
+    checkpoint(committer);
+    at
+}
+
+#[test]
+fn a_clock_that_jumped_makes_nothing_old() {
+    const DAY: u64 = 86_400 * SECOND;
+    const YEAR: u64 = 365 * DAY;
+    let check = |parts: &[(u64, u64)], since: u64, expected: Option<u64>, held: Option<u64>| {
+        let data_dir = tempfile::tempdir().unwrap();
+        let (mut committer, _) = open(data_dir.path());
+        let last = stretches(&mut committer, parts);
+        let age = Age { max: DAY, now: last + since };
+        let demand = Demand { age: Some(age), covered: u64::MAX, bytes: 0 };
+        let planned = plan(&mut committer, demand).map(|plan| plan.prune.cut.size());
+        let found = committer.sink_mut().pruner().held(&age).unwrap();
+        assert_eq!((planned, found), (expected, held.map(|uncounted| Held { uncounted })), "{parts:?}, {since}");
+    };
+    // A day of steps that are as long as they may be, and what is older than it.
+    let day = [(1, STEP_MAX); 12];
+    let with_day = |first: &[(u64, u64)]| [first, &day].concat();
+    check(&with_day(&[(512, 0), (256, SECOND)]), 0, Some(512), None);
+    check(&with_day(&[(768, 0)]), 0, Some(768 - 256), None);
+    check(&with_day(&[(768, 0)]), SECOND, Some(768), None);
+    // One nanosecond more in one step does not count.
+    let mut more = with_day(&[(768, 0)]);
+    more[5].1 += 1;
+    check(&more, 0, Some(768 - 256), None);
+    // The clock is a year ahead, before anything was written under it; and after.
+    check(&[(1000, 0)], YEAR, None, Some(YEAR - STEP_MAX));
+    check(&[(1000, 0), (1, YEAR)], 0, None, Some(YEAR - STEP_MAX));
+    check(&[(1000, 0), (600, YEAR)], 0, None, Some(YEAR - STEP_MAX));
+    // It was ahead and is right again: entries go on at the time of the jump, and the clock is behind them.
+    let data_dir = tempfile::tempdir().unwrap();
+    let (mut committer, _) = open(data_dir.path());
+    let ahead = stretches(&mut committer, &[(1000, 0), (10, YEAR)]);
+    let age = Some(Age { max: DAY, now: ahead - YEAR + DAY });
+    assert_eq!(plan(&mut committer, Demand { age, covered: u64::MAX, bytes: 0 }), None);
+    // Enough bytes go all the same.
+    let bytes = Demand { age, covered: u64::MAX, bytes: 1 };
+    assert_eq!(plan(&mut committer, bytes).unwrap().prune.cut.size(), 256);
+    // After the jump a day must pass as any other; then what is before it goes, and what is behind it stays.
+    check(&with_day(&[(512, 0), (256, YEAR)]), 0, Some(512), None);
+    check(&with_day(&[(300, 0), (300, YEAR)]), SECOND, Some(512), None);
 }
 
 #[test]
@@ -170,7 +234,7 @@ fn a_prune_entry_without_its_signature_is_found() {
         let from = committer.sink_mut().first();
         let planned = plan(&mut committer, older_than(from + 300)).unwrap();
         let prune = weir_audit::Prune { note, ..planned.prune.clone() };
-        let bare = EntryBody::new(Kind::Prune, EventId([3; 16]), START + 1_000_000 * SECOND);
+        let bare = EntryBody::new(Kind::Prune, EventId([3; 16]), START + NOW * SECOND);
         assert!(committer.sink_mut().stage(planned));
         commit(&mut committer, 1, entry(EntryBody { prune: Some(Box::new(prune)), ..bare }));
     }
@@ -231,7 +295,7 @@ fn child_that_prunes_until_it_is_killed() {
     for round in 0_u64.. {
         let size = committer.state().head.size();
         fill(&mut committer, size..size + 300);
-        let demand = Demand { bytes: 1, covered: size, not_before: None };
+        let demand = Demand { bytes: 1, covered: size, age: None };
         if size - committer.sink_mut().first() > 1000
             && let Some(planned) = plan(&mut committer, demand)
         {
@@ -293,7 +357,7 @@ fn readers_verify_and_answer_while_the_log_is_pruned() {
         for round in 0..60_u64 {
             let size = committer.state().head.size();
             fill(&mut committer, size..size + 300);
-            let demand = Demand { bytes: 1, covered: size, not_before: None };
+            let demand = Demand { bytes: 1, covered: size, age: None };
             let planned = plan(&mut committer, demand).unwrap();
             prune(&mut committer, planned);
             if round % 10 == 0 {

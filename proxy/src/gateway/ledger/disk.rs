@@ -1,33 +1,31 @@
-//! Looks at the disk under the log, keeps the ballast, and plans what the retention policy lets go: on a thread of its own, since a disk in
-//! trouble answers late.
+//! Looks at the disk under the log, keeps the ballast, and plans what the retention policy lets go: each on a thread of its own. A disk in
+//! trouble answers late; and a compaction takes its time, in which the disk must be looked at all the same.
 //!
 //! ```text
-//! ledger-disk ── Look, twice a second ──► ledger: stop, last words, go on
-//!             ── Plan ──────────────────► ledger: one prune entry      ── done ──► ledger-disk: compact
+//! ledger-disk  ── Look, twice a second ──► ledger: stop, last words, go on
+//! ledger-prune ── Plan ──────────────────► ledger: one prune entry      ── done ──► ledger-prune: compact
 //! ```
+
+mod retention;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use weir_audit_store::{Ballast, Demand, Plan, Pruner, Space, StoreError, used_bytes};
+use weir_audit_store::{Ballast, Plan, Pruner, Space, StoreError, used_bytes};
 
+use self::retention::Retention;
 use super::room::{self, Look, Stop};
-use crate::config::{RetainConfig, Then};
-use crate::gateway::clock::Clock;
+use crate::config::RetainConfig;
 use crate::gateway::telemetry::Metrics;
 
 /// How often the disk is looked at. At 100 MiB/s, more than a log ever wrote, that is less than the reserve.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the ledger hears what was seen while nothing else happens.
 pub(super) const WATCH_EVERY: Duration = Duration::from_millis(250);
-/// How often it is asked whether something is old enough to go.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
-/// Plans after which space is given back although more is to go.
-const PLANS_PER_COMPACTION: u32 = 16;
 /// Less free than this is too little for last words: the ballast is given up for them.
 const LAST_WORDS_BYTES: u64 = 1 << 20;
 
@@ -37,7 +35,12 @@ pub(super) struct Disk {
     ballast: Ballast,
     shared: Arc<Shared>,
     plans: Receiver<Plan>,
-    /// Dropped to stop the thread.
+    threads: Vec<Thread>,
+}
+
+/// Something that is done twice a second.
+struct Thread {
+    /// Dropped to stop it.
     go_on: SyncSender<()>,
     thread: JoinHandle<()>,
 }
@@ -74,29 +77,16 @@ impl Disk {
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         let (give, plans) = mpsc::sync_channel(1);
-        let (go_on, stopped) = mpsc::sync_channel(1);
         let ballast = Ballast::of(&data_dir);
-        let mut keeper = Keeper {
-            data_dir,
-            retain,
-            ballast: ballast.clone(),
-            shared: Arc::clone(&shared),
-            metrics,
-            plans: give,
-            prune_at: Instant::now(),
-            since_compaction: 0,
-            more: false,
-            unseen: false,
-        };
-        keeper.look();
-        let work = move || {
-            while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                keeper.look();
-                keeper.prune();
-            }
-        };
-        let thread = std::thread::Builder::new().name("ledger-disk".to_owned()).spawn(work)?;
-        let disk = Self { retain, ballast, shared, plans, go_on, thread };
+        let looked = Arc::clone(&shared);
+        let mut watch = Watch { data_dir, ballast: ballast.clone(), shared: looked, metrics, unseen: false };
+        watch.look();
+        let mut retention = Retention::new(retain, Arc::clone(&shared), give);
+        let threads = vec![
+            Thread::start("ledger-disk", move || watch.look())?,
+            Thread::start("ledger-prune", move || retention.prune())?,
+        ];
+        let disk = Self { retain, ballast, shared, plans, threads };
         if disk.judge(None).is_none() {
             disk.ballast();
         }
@@ -148,12 +138,27 @@ impl Disk {
         self.shared.covered.store(entries, Ordering::Relaxed);
     }
 
-    /// Ends the thread. The store must be gone by now: that ends a compaction.
+    /// Ends the threads. The store must be gone by now: that ends a compaction.
     pub(super) fn finish(self) {
-        drop(self.go_on);
-        if self.thread.join().is_err() {
-            tracing::error!(event = "audit.disk_thread_panicked");
+        for Thread { go_on, thread } in self.threads {
+            drop(go_on);
+            if thread.join().is_err() {
+                tracing::error!(event = "audit.disk_thread_panicked");
+            }
         }
+    }
+}
+
+impl Thread {
+    fn start(name: &str, mut work: impl FnMut() + Send + 'static) -> std::io::Result<Self> {
+        let (go_on, stopped) = mpsc::sync_channel(1);
+        let work = move || {
+            while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                work();
+            }
+        };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work)?;
+        Ok(Self { go_on, thread })
     }
 }
 
@@ -165,23 +170,17 @@ impl Shared {
     }
 }
 
-/// The thread's side.
-struct Keeper {
+/// Looks at the disk.
+struct Watch {
     data_dir: PathBuf,
-    retain: RetainConfig,
     ballast: Ballast,
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
-    plans: SyncSender<Plan>,
-    prune_at: Instant,
-    since_compaction: u32,
-    /// The last plan left something for the next.
-    more: bool,
     /// The last look failed.
     unseen: bool,
 }
 
-impl Keeper {
+impl Watch {
     fn look(&mut self) {
         let looked = Space::of(&self.data_dir).and_then(|space| Ok((space, used_bytes(&self.data_dir)?)));
         let (space, used) = match looked {
@@ -196,46 +195,6 @@ impl Keeper {
         self.unseen = false;
         self.metrics.audit.bytes.set(i64::try_from(used).unwrap_or(i64::MAX));
         *lock(&self.shared.look) = Some(Look { space, used, ballast: self.ballast.bytes() });
-    }
-
-    /// Asks for what may go, or gives back the space of what went.
-    fn prune(&mut self) {
-        if self.retain.then != Then::Prune || self.shared.planned.load(Ordering::Acquire) {
-            return;
-        }
-        let used = lock(&self.shared.look).map_or(0, |look| look.used);
-        let surplus = room::surplus(&self.retain, used);
-        let Some(pruner) = lock(&self.shared.pruner).clone() else { return };
-        if self.since_compaction > 0 && (!self.more || self.since_compaction >= PLANS_PER_COMPACTION) {
-            self.since_compaction = 0;
-            if let Err(error) = pruner.compact(self.shared.first.load(Ordering::Relaxed)) {
-                tracing::warn!(event = "audit.compact_failed", error = %error);
-            }
-            // How large it is now decides what is next.
-            return;
-        }
-        if !self.more && surplus == 0 && Instant::now() < self.prune_at {
-            return;
-        }
-        self.prune_at = Instant::now() + PRUNE_EVERY;
-        let covered = self.shared.covered.load(Ordering::Relaxed);
-        let age = self.retain.days.map(|days| days.saturating_mul(NANOS_PER_DAY));
-        let not_before = age.map(|age| Clock::wall_ns().saturating_sub(age));
-        match pruner.plan(&Demand { not_before, bytes: surplus, covered }) {
-            Ok(Some(plan)) => {
-                self.more = plan.more;
-                self.since_compaction += 1;
-                self.shared.planned.store(true, Ordering::Release);
-                if self.plans.try_send(plan).is_err() {
-                    self.shared.planned.store(false, Ordering::Release);
-                }
-            }
-            Ok(None) => self.more = false,
-            Err(error) => {
-                self.more = false;
-                tracing::error!(event = "audit.prune_failed", error = %error, hint = "nothing is pruned");
-            }
-        }
     }
 }
 
@@ -255,4 +214,37 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const NANOS_PER_DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use weir_audit_store::Store;
+
+    use super::*;
+    use crate::config::Then;
+
+    /// Held up for as long as the test likes, as by a compaction.
+    #[test]
+    fn the_disk_is_looked_at_while_pruning_takes_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path()).unwrap();
+        let shared = Arc::new(Shared::default());
+        shared.opened(store.pruner(), 0);
+        let retain = RetainConfig { then: Then::Prune, days: Some(1), reserve: 4 << 20, ..RetainConfig::default() };
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let held_up = lock(&shared.pruner);
+        let disk = Disk::start(dir.path().to_owned(), retain, Arc::clone(&shared), metrics).unwrap();
+        for megabytes in 1..4 {
+            let file = dir.path().join("audit").join(megabytes.to_string());
+            std::fs::write(file, vec![0; 1 << 20]).unwrap();
+            let began = Instant::now();
+            while disk.seen().unwrap().used < megabytes << 20 {
+                assert!(began.elapsed() < Duration::from_secs(60), "{megabytes} MiB are not seen");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        drop(held_up);
+        drop(store);
+        disk.finish();
+    }
+}
