@@ -24,6 +24,8 @@ mod load;
 mod moments;
 #[path = "audit/restarts.rs"]
 mod restarts;
+#[path = "audit/rotation.rs"]
+mod rotation;
 #[path = "audit/start.rs"]
 mod start;
 #[path = "audit/tamper.rs"]

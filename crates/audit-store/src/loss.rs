@@ -112,8 +112,8 @@ fn look(layout: &Layout, reason: &str) -> Result<Order, StoreError> {
     };
     let reader = Reader::open_read_only(&layout.data_dir).ok();
     let lost = lost_chain(layout, reader.as_ref()).ok_or(StoreError::Damaged { what: "nothing names its chain" })?;
-    let found = reader.as_ref().and_then(Reader::head).map(|state| state.chain);
-    let rows = reader.as_ref().and_then(Reader::head).map(|state| state.head.size());
+    let found = reader.as_ref().and_then(Reader::head);
+    let rows = found.filter(|state| state.chain == lost).map(|state| state.head.size());
     let checkpoint = layout.checkpoint.read().ok().flatten().map(|signed| signed.checkpoint());
     let head = layout.head.read().ok().flatten().map(|head| head.size);
     let forged = matches!(error, StoreError::CheckpointForged { .. });
@@ -127,7 +127,7 @@ fn look(layout: &Layout, reason: &str) -> Result<Order, StoreError> {
             format!("{vouched} entries were vouched for and {rows} can be read")
         }
     };
-    let what = what(&error, found.is_some_and(|found| found != lost));
+    let what = what(&error, found.is_some_and(|state| state.chain != lost));
     let statement = format!("takes the place of {}: {what}; {range}; reason: {reason}", lost.origin());
     Order::new(layout, lost, clip_text(&statement).into_owned())
 }

@@ -95,7 +95,7 @@ impl Ledger {
         let mut book = Book::new(store, opened.chain, move || match Store::open(&data_dir) {
             Ok((store, opened)) => {
                 shared.opened(store.pruner(), store.first());
-                Reopening::Open(store, opened.chain, opened.in_doubt)
+                Reopening::Open(store, opened.chain, opened.in_doubt, opened.checkpoint.map(Box::new))
             }
             Err(error) if error.is_damage() => Reopening::Never(error.to_string()),
             Err(error) => Reopening::Later(error.to_string()),

@@ -57,14 +57,15 @@ fn a_first_start_that_is_killed_at_any_step_goes_on() {
         }
     }
     println!("{kills} kills");
-    assert!(kills > 20, "{kills} kills: the steps were seen");
+    assert!(kills > 10, "{kills} kills: the steps were seen");
 }
 
 /// Copies of a directory as it was at a moment of its first start, which is over.
 #[test]
 fn what_is_taken_away_after_the_first_start_is_missed() {
     type Away = fn(&Path);
-    let cases: [(&str, Away, fn(&StoreError) -> bool); 6] = [
+    type Is = fn(&StoreError) -> bool;
+    let cases: [(&str, Away, Is); 6] = [
         (
             "the log",
             |dir| fs::remove_dir_all(dir.join("audit")).unwrap(),

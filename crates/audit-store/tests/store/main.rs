@@ -9,5 +9,6 @@ mod loss;
 mod open;
 mod prune;
 mod query;
+mod rotation;
 mod steps;
 mod tamper;

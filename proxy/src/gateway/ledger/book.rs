@@ -19,8 +19,8 @@ const OWED_MAX: usize = 16_384;
 
 /// What opening a log again gives.
 pub(super) enum Reopening<S> {
-    /// The log, where it stands, and the intents that are open in it.
-    Open(S, ChainState, Vec<IntentRow>),
+    /// The log, where it stands, the intents that are open in it, and its last checkpoint, whose row may have been in the batch that failed.
+    Open(S, ChainState, Vec<IntentRow>, Option<Box<KeptCheckpoint>>),
     /// Not now, and why.
     Later(String),
     /// The log is not what it was: nothing may be added to it.
@@ -103,6 +103,11 @@ impl<S: EntrySink<Error: Display>> Book<S> {
     /// Entries of weir's own that are not durable yet.
     pub(super) fn owed(&self) -> usize {
         self.owed.len()
+    }
+
+    /// Whether this one is not.
+    pub(super) fn owes(&self, event: EventId) -> bool {
+        self.owed.iter().any(|(entry, _)| entry.event_id == event)
     }
 
     /// Whether the log waits for [`Book::reopen`].
@@ -222,9 +227,10 @@ impl<S: EntrySink<Error: Display>> Book<S> {
                 self.log = Log::Ended;
                 Look::Ended(why)
             }
-            Reopening::Open(sink, state, found) => {
+            Reopening::Open(sink, state, found, checkpoint) => {
                 let size = state.head.size();
                 self.log = Log::Up(Committer::open(sink, state));
+                checkpoint.into_iter().for_each(|kept| self.keep(*kept));
                 Look::Up { size, disowned: self.compare(found, now) }
             }
         }

@@ -62,7 +62,9 @@ impl Keeper {
     pub(super) fn start(file: CheckpointFile, signing: Signing, metrics: Arc<Metrics>) -> std::io::Result<Self> {
         let Signing { mut signer, every, idle: _, anchors } = signing;
         let key = signer.key().clone();
-        let covered = signer.last().map_or(0, |last| last.checkpoint().size);
+        // What this key did not sign yet it does not prune either: the log tells of it first, and then it signs.
+        let own = signer.last().filter(|_| signer.last_by_another_key().is_none());
+        let covered = own.map_or(0, |last| last.checkpoint().size);
         let mut anchors = Anchors::start(&anchors, Arc::clone(&metrics))?;
         let (states, to_sign) = mpsc::sync_channel::<ChainState>(1);
         let (done, results) = mpsc::sync_channel(1);

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use weir_audit::{BATCH_ENTRIES_MAX, GroupCommit, IntentRow, Kind, Merger, SignedCheckpoint, Step, Ticket};
+use weir_audit::{BATCH_ENTRIES_MAX, EventId, GroupCommit, IntentRow, Kind, Merger, SignedCheckpoint, Step, Ticket};
 use weir_audit_store::Store;
 
 use super::Order;
@@ -57,6 +57,9 @@ pub(super) struct Writer {
     stopped: Option<Stopped>,
     /// The first entry that is left.
     first: u64,
+    /// The entry that says that another key signs from now on, until it is durable. Nothing is signed before: a checkpoint by a key
+    /// that the log does not tell of would look like a forged one.
+    key_change: Option<EventId>,
     /// How much later than due everything becomes durable.
     #[cfg(feature = "sabotage")]
     lag: Duration,
@@ -95,6 +98,7 @@ impl Writer {
             disk,
             stopped: None,
             first,
+            key_change: None,
             #[cfg(feature = "sabotage")]
             lag: lag(),
             #[cfg(feature = "sabotage")]
@@ -107,6 +111,7 @@ impl Writer {
         if let Some(before) = before {
             // First of all: what comes before it is the other key's.
             let change = self.own.entry(Kind::KeyChange, before.to_string());
+            self.key_change = Some(change.event_id);
             self.book.owe(change, Vec::new());
         }
         self.begin(in_doubt);
@@ -114,7 +119,9 @@ impl Writer {
             // The first time around there is nothing but the start itself: it is on record before anything else is.
             self.commit();
             self.watch();
-            if let Some(kept) = self.keeper.offer(self.book.state()) {
+            self.key_change = self.key_change.filter(|change| self.book.owes(*change));
+            let state = self.book.state().filter(|_| self.key_change.is_none());
+            if let Some(kept) = self.keeper.offer(state) {
                 self.book.keep(kept);
             }
             self.disk.cover(self.keeper.covered());
@@ -155,7 +162,8 @@ impl Writer {
         if self.book.owed() > 0 {
             tracing::error!(event = "audit.end_unrecorded", entries = self.book.owed());
         }
-        self.keeper.finish(self.book.state());
+        let signs = self.key_change.is_none_or(|change| !self.book.owes(change));
+        self.keeper.finish(self.book.state().filter(|_| signs));
         drop(self.book);
         self.disk.finish();
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use weir_audit::{ChainId, Decision, Kind, MemorySink, SinkBatch};
+use weir_audit::{ChainId, Checkpoint, CheckpointKey, Decision, Kind, MemorySink, SinkBatch};
 
 use super::*;
 
@@ -21,6 +21,9 @@ struct Disk {
     stored: MemorySink,
     fails: Fails,
     opens: Result<(), bool>,
+    /// The checkpoint in the file beside it, and the sizes of those that are kept in it.
+    checkpoint: Option<KeptCheckpoint>,
+    kept: Vec<u64>,
 }
 
 struct Sink(Arc<Mutex<Disk>>);
@@ -32,6 +35,7 @@ impl EntrySink for Sink {
         let mut disk = self.0.lock().unwrap();
         if disk.fails != Fails::Before {
             disk.stored.append_durably(batch).map_err(|_| "memory")?;
+            disk.kept.extend(batch.checkpoint.as_ref().map(|kept| kept.signed().checkpoint().size));
         }
         if disk.fails == Fails::No { Ok(()) } else { Err("no space left on device") }
     }
@@ -48,12 +52,19 @@ const CLIENT: ConnectionId = ConnectionId(1);
 
 impl Ground {
     fn new() -> Self {
-        let disk = Arc::new(Mutex::new(Disk { stored: MemorySink::default(), fails: Fails::No, opens: Ok(()) }));
+        let stored = MemorySink::default();
+        let disk = Disk { stored, fails: Fails::No, opens: Ok(()), checkpoint: None, kept: Vec::new() };
+        let disk = Arc::new(Mutex::new(disk));
         let again = Arc::clone(&disk);
         let book = Book::new(Sink(Arc::clone(&disk)), ChainState::new(CHAIN), move || {
             let held = again.lock().unwrap();
             match held.opens {
-                Ok(()) => Reopening::Open(Sink(Arc::clone(&again)), held.stored.state(CHAIN), held.stored.intents()),
+                Ok(()) => Reopening::Open(
+                    Sink(Arc::clone(&again)),
+                    held.stored.state(CHAIN),
+                    held.stored.intents(),
+                    held.checkpoint.clone().map(Box::new),
+                ),
                 Err(false) => Reopening::Later("no space left on device".to_owned()),
                 Err(true) => Reopening::Never("the log was rewritten".to_owned()),
             }
@@ -153,6 +164,35 @@ fn what_is_owed_waits_for_the_reopened_log() {
     assert_eq!(ground.commit(Vec::new()), (0, 0));
     assert_eq!(ground.kinds(), [Kind::Boot]);
     assert_eq!(ground.book.owed(), 0);
+}
+
+/// The last checkpoint of a key that was replaced may be in its file alone: once the next key signs, the row is all that is left of it.
+#[test]
+fn a_checkpoint_whose_batch_failed_is_kept_with_the_change_of_keys() {
+    let mut ground = Ground::new();
+    assert_eq!(ground.commit(vec![intent(1)]), (1, 0));
+    let state = ground.book.state().unwrap().clone();
+    let signed = CheckpointKey::from_seed(CHAIN, &[1; 32]).unwrap().sign(&Checkpoint::of(&state)).unwrap();
+    let kept = KeptCheckpoint::new(signed, state.head.frontier).unwrap();
+    ground.disk.lock().unwrap().checkpoint = Some(kept.clone());
+    ground.book.keep(kept);
+    let change = body(Kind::KeyChange, 2);
+    ground.book.owe(change.clone(), Vec::new());
+    for _ in 0..3 {
+        ground.fails(Fails::Before);
+        assert_eq!(ground.commit(Vec::new()), (0, 0));
+        assert!(ground.book.owes(change.event_id), "nothing may be signed yet");
+        ground.fails(Fails::No);
+        assert!(is_up(&ground.book.reopen(0)));
+        assert!(ground.book.owes(change.event_id));
+    }
+    ground.book.pause();
+    assert_eq!(ground.commit(Vec::new()), (0, 0));
+    assert!(ground.book.owes(change.event_id), "not while nothing is written either");
+    ground.book.resume();
+    assert_eq!(ground.commit(Vec::new()), (0, 0));
+    assert!(!ground.book.owes(change.event_id));
+    assert_eq!((ground.kinds(), ground.disk.lock().unwrap().kept.clone()), (vec![Kind::KeyChange], vec![0]));
 }
 
 #[test]
