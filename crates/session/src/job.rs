@@ -16,6 +16,10 @@ use weir_protocol::{FetchResponse, ProduceRequest, Splices};
 use crate::context::DigestKey;
 use crate::vetted::Vetted;
 
+/// Record bytes that no rule opens, of which only a checksum is made, up to which a job is run inline rather than on the pool. It takes
+/// about as long as the inspection of [`INLINE_PLAIN_BYTES_MAX`].
+pub const INLINE_UNOPENED_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// Plain record bytes up to which a job is run inline rather than on the pool.
 pub const INLINE_PLAIN_BYTES_MAX: usize = 64 * 1024;
 
@@ -59,6 +63,18 @@ enum Size {
 enum Work {
     Produce { frame: BytesMut, request: ProduceRequest, version: i16, plan: Vec<Planned> },
     Fetch { frame: BytesMut, response: FetchResponse, plan: Vec<Planned> },
+}
+
+/// What the checks found that open nothing; of fetched partitions without rules alone.
+type Unopened = Option<Result<FetchChecked, BatchError>>;
+
+impl Work {
+    /// Checks the fetched partitions that no rule touches: one for each planned partition, and none for Produce.
+    fn check_unopened(&self) -> Vec<Unopened> {
+        let Self::Fetch { frame, plan, .. } = self else { return Vec::new() };
+        let check = |planned: &Planned| records::check_fetch(frame.get(planned.records.clone()).unwrap_or_default());
+        plan.iter().map(|planned| planned.rules.is_none().then(|| check(planned))).collect()
+    }
 }
 
 /// One partition to inspect: its place in the envelope, and the rules that apply (`None`: header, length and CRC only).
@@ -316,23 +332,29 @@ impl Job {
         self.slot
     }
 
-    /// Inspects the records where that costs less than handing the job to another thread ([`INLINE_PLAIN_BYTES_MAX`],
-    /// [`INLINE_COMPRESSED_BYTES_MAX`]).
+    /// Inspects the records where that costs less than handing the job to another thread ([`INLINE_UNOPENED_BYTES_MAX`],
+    /// [`INLINE_PLAIN_BYTES_MAX`], [`INLINE_COMPRESSED_BYTES_MAX`]).
     ///
     /// # Errors
     ///
     /// The job itself, to be [run](Self::run) elsewhere: it is large, or what it decompresses turned out to be
-    /// ([`INLINE_INFLATED_BYTES_MAX`]).
+    /// ([`INLINE_INFLATED_BYTES_MAX`]), or batches that no rule would open must be opened to find the damaged one among them.
     pub fn run_inline(mut self, scratch: &mut Scratch) -> Result<Done, Box<Self>> {
+        if self.size == Size::Large {
+            return Err(Box::new(self));
+        }
+        let checks = self.work.check_unopened();
+        if checks.iter().any(|check| matches!(check, Some(Err(_)))) {
+            return Err(Box::new(self));
+        }
         match self.size {
-            Size::Small => Ok(self.run(scratch)),
-            Size::Large => Err(Box::new(self)),
+            Size::Small | Size::Large => Ok(self.finish(checks, scratch)),
             Size::SmallIfBatches { inflated_bytes_max } => {
                 let (slot, size, limits) = (self.slot, Size::Large, self.limits);
                 let untouched = self.work.clone();
                 self.limits.batch_bytes_max = limits.batch_bytes_max.min(inflated_bytes_max);
                 let cap = BatchError::BatchBytes { max: self.limits.batch_bytes_max };
-                let done = self.run(scratch);
+                let done = self.finish(checks, scratch);
                 if done.met(&cap) { Err(Box::new(Self { slot, size, limits, work: untouched })) } else { Ok(done) }
             }
         }
@@ -340,6 +362,11 @@ impl Job {
 
     /// Inspects the records.
     pub fn run(self, scratch: &mut Scratch) -> Done {
+        let checks = self.work.check_unopened();
+        self.finish(checks, scratch)
+    }
+
+    fn finish(self, checks: Vec<Unopened>, scratch: &mut Scratch) -> Done {
         let limits = &self.limits;
         let inspection = match self.work {
             Work::Produce { mut frame, request, version, plan } => {
@@ -354,8 +381,9 @@ impl Job {
                 Inspection::Produce(ProduceInspection { frame: frame.freeze(), request, partitions })
             }
             Work::Fetch { mut frame, response, plan } => {
+                let planned = plan.into_iter().zip(checks);
                 let partitions =
-                    plan.into_iter().map(|planned| fetched(&mut frame, planned, limits, scratch)).collect();
+                    planned.map(|(planned, check)| fetched(&mut frame, planned, check, limits, scratch)).collect();
                 Inspection::Fetch(FetchInspection { frame: frame.freeze(), response, partitions })
             }
         };
@@ -395,15 +423,21 @@ fn produced(
     (inspector.finish(), batch)
 }
 
-fn fetched(frame: &mut BytesMut, planned: Planned, limits: &records::Limits, scratch: &mut Scratch) -> FetchedBatches {
+fn fetched(
+    frame: &mut BytesMut,
+    planned: Planned,
+    check: Unopened,
+    limits: &records::Limits,
+    scratch: &mut Scratch,
+) -> FetchedBatches {
     let digest_key = planned.digest_key.clone();
     let options = &Options { limits, digest_key: digest_key.as_ref().map(|key| &key.0) };
     let records = frame.get_mut(planned.records.clone()).unwrap_or_default();
     let Some(rules) = planned.rules.clone() else {
-        return match records::check_fetch(records) {
-            Ok(checked) => unopened(planned, &checked),
+        return match check {
+            Some(Ok(checked)) => unopened(planned, &checked),
             // Only the batch that cannot be read is withheld, not its neighbours.
-            Err(_) => {
+            Some(Err(_)) | None => {
                 let rewritten = records::rewrite_fetch(records, options, &mut KeepAll, &mut scratch.records);
                 opened(planned, Findings::default(), rewritten)
             }
@@ -477,14 +511,18 @@ fn replacement(change: Change) -> Option<Bytes> {
 
 impl Size {
     fn of(frame: &[u8], plan: &[Planned]) -> Self {
-        let (mut plain, mut compressed, mut opened) = (0_usize, 0_usize, 0_usize);
+        let (mut unopened, mut plain, mut compressed, mut opened) = (0_usize, 0_usize, 0_usize, 0_usize);
         for planned in plan {
+            if planned.rules.is_none() {
+                unopened = unopened.saturating_add(planned.records.len());
+                continue;
+            }
             let mut records = frame.get(planned.records.clone()).unwrap_or_default();
             while !records.is_empty() {
                 let (batch, rest) = first_batch(records);
                 let is_compressed =
                     batch.get(ATTRIBUTES_LOW_BYTE).is_some_and(|attributes| attributes & CODEC_BITS != 0);
-                if planned.rules.is_some() && is_compressed {
+                if is_compressed {
                     compressed = compressed.saturating_add(batch.len());
                     opened = opened.saturating_add(1);
                 } else {
@@ -492,6 +530,9 @@ impl Size {
                 }
                 records = rest;
             }
+        }
+        if unopened > INLINE_UNOPENED_BYTES_MAX {
+            return Self::Large;
         }
         if plain > INLINE_PLAIN_BYTES_MAX || compressed > INLINE_COMPRESSED_BYTES_MAX {
             return Self::Large;

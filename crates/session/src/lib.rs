@@ -44,7 +44,10 @@ pub use context::{
 };
 pub use control::{Control, ControlError, Learned, TopicSizes};
 pub use event::{CloseReason, Ending, Event, RefusedFor, Stages};
-pub use job::{Done, INLINE_COMPRESSED_BYTES_MAX, INLINE_INFLATED_BYTES_MAX, INLINE_PLAIN_BYTES_MAX, Job, Scratch};
+pub use job::{
+    Done, INLINE_COMPRESSED_BYTES_MAX, INLINE_INFLATED_BYTES_MAX, INLINE_PLAIN_BYTES_MAX, INLINE_UNOPENED_BYTES_MAX,
+    Job, Scratch,
+};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
 pub use session::{KEYS_WAIT_MAX, READ_CHUNK_BYTES, Session, Start};

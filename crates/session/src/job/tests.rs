@@ -58,7 +58,7 @@ fn batch(note_bytes: usize, compression: Compression) -> Bytes {
 }
 
 /// A job over one partition for each of these batches.
-fn job(batches: &[Bytes]) -> Job {
+fn job(batches: &[Bytes], rules: Option<&Arc<RuleSet>>) -> Job {
     let partitions = batches.iter().zip(0..);
     let partitions = partitions
         .map(|(batch, index)| PartitionProduceData::default().with_index(index).with_records(Some(batch.clone())));
@@ -74,7 +74,7 @@ fn job(batches: &[Bytes]) -> Job {
         topic: 0,
         partition,
         records: data.records.clone().unwrap(),
-        rules: Some(rules()),
+        rules: rules.cloned(),
         digest_key: Some(DigestKey([7; 32])),
         grown_bytes_max: usize::MAX,
     };
@@ -95,7 +95,7 @@ fn edited(done: Done) -> Vec<u32> {
 #[track_caller]
 fn check(batches: &[Bytes], inline: bool) {
     let mut scratch = Scratch::default();
-    let done = match job(batches).run_inline(&mut scratch) {
+    let done = match job(batches, Some(&rules())).run_inline(&mut scratch) {
         Ok(done) => {
             assert!(inline, "was run inline");
             done
@@ -127,4 +127,15 @@ fn batches_of_one_frame_share_what_may_be_opened_inline() {
     check(&[third.clone(), third.clone(), third.clone(), third.clone()], false);
     // An uncompressed batch before it is edited in place: the copy that is run elsewhere must not be.
     check(&[batch(100, Compression::None), batch(INLINE_INFLATED_BYTES_MAX, Compression::Zstd)], false);
+}
+
+#[test]
+fn what_is_not_opened_may_be_larger() {
+    let check = |bytes: usize, inline: bool| {
+        let job = job(&[batch(bytes, Compression::None)], None);
+        assert_eq!(job.run_inline(&mut Scratch::default()).is_ok(), inline, "{bytes} bytes");
+    };
+    let around = batch(INLINE_UNOPENED_BYTES_MAX, Compression::None).len() - INLINE_UNOPENED_BYTES_MAX;
+    check(INLINE_UNOPENED_BYTES_MAX - around, true);
+    check(INLINE_UNOPENED_BYTES_MAX - around + 1, false);
 }
