@@ -27,3 +27,5 @@ pub use policy_set::{PolicyLimits, PolicySet, RULE_SETS_CACHED_MAX, Source, TOPI
 pub use rules::{Direction, RuleId};
 pub use ruleset::{PLACEHOLDER, RuleSet};
 pub use testing::TestOutcome;
+#[doc(hidden)]
+pub use testing::fuzz::{fuzz_formats, fuzz_json_acceptance};

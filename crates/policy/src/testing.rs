@@ -5,6 +5,7 @@
 
 mod batch;
 mod diff;
+pub(crate) mod fuzz;
 
 use weir_protocol::records::{
     BatchError, Change, Limits, Options, Scratch as RecordScratch, rewrite_fetch, rewrite_produce,

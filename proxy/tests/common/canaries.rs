@@ -17,7 +17,9 @@ pub(crate) const FIELDS: &str = r#"
       - { path: "$.escaped", transform: { hash: { key: links-2026 } } }
       - { path: "$.coded", transform: mask }
       - { path: "$.profile", transform: redact }
+      - { path: "$.envelope|json|$.token", transform: mask }
       - { header: "x-secret", transform: redact }
+      - { header: "x-context", path: "$.user", transform: mask }
       - { key: true, transform: { hash: { key: links-2026 } } }
 "#;
 
@@ -60,17 +62,20 @@ impl Sower {
         let (big_card, big_nested, key) = (at("fixed path, large"), at("..name, large"), at("record key"));
         let header = self.sow("header", true);
         let again = self.sow("second header of a name", true);
+        let user = format!(r#"{{"user":"{}"}}"#, self.sow("member of a header", true));
+        let token = self.sow("document in a string", false);
         let pin = self.number("number");
         let (label, filler) = (self.label(), "filler ".repeat(200));
         let coded = coded.replacen('c', r"\u0063", 1);
         let small = format!(
-            r#"{{"label":"{label}","card":{{"number":"{card}4242"}},"pin":{pin},"a":[{{"b":{{"secret":"{nested}"}}}}],"tags":["t","{listed}"],"dup":"{first}","dup":"{second}","\u0065scaped":"{escaped}","coded":"{coded}","profile":{{"lines":["{inside}",{{"deep":"{deeper}"}}]}},"filler":"{filler}"}}"#
+            r#"{{"label":"{label}","card":{{"number":"{card}4242"}},"pin":{pin},"a":[{{"b":{{"secret":"{nested}"}}}}],"tags":["t","{listed}"],"dup":"{first}","dup":"{second}","\u0065scaped":"{escaped}","coded":"{coded}","envelope":"{{\"token\":\"{token}\"}}","profile":{{"lines":["{inside}",{{"deep":"{deeper}"}}]}},"filler":"{filler}"}}"#
         );
         let noise: String = (0..NOISE_WORDS).map(|n| format!("{:016x}", scramble(n))).collect();
         let large = format!(
             r#"{{"label":"{label}","noise":"{noise}","card":{{"number":"{big_card}4242"}},"z":{{"secret":"{big_nested}"}}}}"#
         );
-        let headers = vec![header_of("x-secret", &header), header_of("x-plain", "fine"), header_of("x-secret", &again)];
+        let headers = [("x-secret", &*header), ("x-plain", "fine"), ("x-secret", &*again), ("x-context", &*user)];
+        let headers = headers.map(|(name, value)| header_of(name, value)).to_vec();
         let small = Record { key: Some(key.into_bytes()), headers, ..Record::value(small) };
         let large =
             Record { key: Some(b"large".to_vec()), headers: vec![header_of("x-plain", "f")], ..Record::value(large) };
