@@ -66,6 +66,11 @@ async fn ready(State(admin): State<Admin>) -> Response {
         [] => String::new(),
         ids => format!("hidden from clients, not in `upstream.node_ids`: {}\n", join(ids)),
     };
+    let stuck = match admin.metrics.audit.anchor_stuck.get() {
+        0 => "",
+        _ => "nobody takes checkpoints from standard output: new entries are not anchored\n",
+    };
+    let note = note + stuck;
     if reasons.is_empty() {
         (StatusCode::OK, format!("ready\n{note}")).into_response()
     } else {

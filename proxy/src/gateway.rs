@@ -33,5 +33,6 @@ pub(crate) use connection::Shared;
 pub(crate) use probe::{Probe, fetch_keys};
 pub use reload::Loaded;
 pub(crate) use reload::warn;
-pub use serve::{ServeError, serve};
-pub(crate) use telemetry::Metrics;
+pub use serve::ServeError;
+pub(crate) use serve::serve;
+pub(crate) use telemetry::{Metrics, tell_panics};

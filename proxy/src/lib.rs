@@ -4,4 +4,5 @@ mod admin;
 pub mod cli;
 pub mod config;
 pub mod gateway;
+mod output;
 mod tls;

@@ -34,7 +34,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     match arguments.verb {
-        Verb::Serve(args) => serve::run(&args, &mut out, &mut err),
+        // Its outputs may be stuck, and it has its own way with them.
+        Verb::Serve(args) => serve::run(&args),
         Verb::Init(args) => init::run(&args, &mut out, &mut err),
         Verb::Check(args) => check::run(&args, &mut out),
         Verb::Policy(args) => policy::run(&args, &mut out),

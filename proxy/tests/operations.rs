@@ -15,6 +15,9 @@
 mod batch;
 #[path = "operations/drain.rs"]
 mod drain;
+#[path = "common/errors.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod errors;
 #[path = "bad_input/ground.rs"]
 #[expect(dead_code, reason = "shared with bad_input, which asks more")]
 mod ground;
@@ -26,6 +29,8 @@ mod promtool;
 mod scrape;
 #[path = "operations/series.rs"]
 mod series;
+#[path = "operations/stuck.rs"]
+mod stuck;
 #[path = "operations/tables.rs"]
 mod tables;
 #[path = "bad_input/wire.rs"]

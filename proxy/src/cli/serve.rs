@@ -3,11 +3,13 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use weir_yaml::Problems;
 
-use crate::config::{self, Log, LogFormat, LogLevel, Surroundings};
-use crate::gateway::{self, Loaded, ServeError};
+use crate::config::{self, LogFormat, LogLevel, Surroundings};
+use crate::gateway::{self, Loaded, Metrics, ServeError, tell_panics};
+use crate::output::Log;
 
 /// Exit code of a gateway that refuses to serve (`EX_CONFIG` of sysexits.h).
 pub const EXIT_REFUSED: u8 = 78;
@@ -25,34 +27,53 @@ pub struct ServeArgs {
 }
 
 /// Serves until it is told to stop.
-pub fn run(args: &ServeArgs, out: &mut impl Write, err: &mut impl Write) -> ExitCode {
+pub fn run(args: &ServeArgs) -> ExitCode {
+    let started = Metrics::new().map_err(|error| error.to_string()).and_then(|metrics| {
+        let log = Log::start(metrics.process.log_lines_dropped.clone()).map_err(|error| error.to_string())?;
+        Ok((Arc::new(metrics), log))
+    });
+    match started {
+        Ok((metrics, log)) => {
+            let code = serve(args, metrics, &log);
+            // What was logged is written before the end.
+            drop(log);
+            code
+        }
+        // Without a log there is no other place for it.
+        Err(error) => match writeln!(io::stderr(), "weir does not serve: cannot start: {error}") {
+            Ok(()) | Err(_) => ExitCode::from(EXIT_REFUSED),
+        },
+    }
+}
+
+fn serve(args: &ServeArgs, metrics: Arc<Metrics>, log: &Log) -> ExitCode {
     let mut problems = Problems::default();
     let (loaded, seen) = config::load_watched(&args.config, &Surroundings::of_process(), &mut problems);
     problems.sort();
-    let refused = |err: &mut dyn Write, text: &str| {
-        // Whoever closed stderr does not read this either.
-        if writeln!(err, "{text}").is_err() {
-            return ExitCode::from(EXIT_REFUSED);
-        }
-        ExitCode::from(EXIT_REFUSED)
-    };
     let Some((config, policy)) = loaded.filter(|_| problems.errors() == 0) else {
-        return refused(err, &format!("{problems}weir does not serve with errors in its configuration"));
+        log.say(&format!("{problems}weir does not serve with errors in its configuration"));
+        return ExitCode::from(EXIT_REFUSED);
     };
-    start_log(config.log);
+    start_log(config.log, log);
+    if !log.is_in_place() {
+        tell_panics(Arc::clone(&metrics));
+    }
     gateway::warn(&problems);
-    match gateway::serve(Loaded { config, policy, path: args.config.clone(), seen }, out) {
+    match gateway::serve(Loaded { config, policy, path: args.config.clone(), seen }, metrics) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ ServeError::DrainTimeout(_)) => {
             tracing::warn!(event = "weir.drain_timeout", detail = %error);
             ExitCode::from(super::EXIT_ERRORS)
         }
-        Err(error) => refused(err, &format!("weir does not serve: {error}")),
+        Err(error) => {
+            log.say(&format!("weir does not serve: {error}"));
+            ExitCode::from(EXIT_REFUSED)
+        }
     }
 }
 
 /// Log lines go to stderr, so that stdout stays what the commands print.
-fn start_log(log: Log) {
+fn start_log(log: config::Log, way: &Log) {
     let level = match log.level {
         LogLevel::Error => tracing::Level::ERROR,
         LogLevel::Warn => tracing::Level::WARN,
@@ -66,8 +87,13 @@ fn start_log(log: Log) {
         LogFormat::Json => true,
     };
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false).with_ansi(colours);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(way.lines())
+        // It would tell of its own errors past the way that never waits.
+        .log_internal_errors(false)
+        .with_target(false)
+        .with_ansi(colours);
     let started = if json {
         builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
     } else {

@@ -180,7 +180,7 @@ impl Connection<'_> {
             }
             while let Some(job) = self.session.poll_job() {
                 idle = false;
-                match pool::run_inline(job) {
+                match pool::run_inline(job, &self.shared.telemetry) {
                     Ok(done) => self.session.handle_done(done, clock.now()),
                     Err(job) => self.shared.pool.submit(self.session.id(), *job, self.inbox.clone()),
                 }

@@ -12,14 +12,15 @@ use weir_audit::ConnectionId;
 use weir_session::{Done, Job, Scratch};
 
 use super::inbox::{Inbox, Message};
+use super::telemetry::Telemetry;
 
 /// The threads. They end, once nothing is queued, when this is dropped.
 pub(crate) struct Pool {
     work: Arc<Work>,
 }
 
-#[derive(Default)]
 struct Work {
+    telemetry: Telemetry,
     turns: Mutex<Turns<(Job, Inbox)>>,
     changed: Condvar,
 }
@@ -34,8 +35,9 @@ struct Turns<T> {
 
 impl Pool {
     /// Starts `threads` of them.
-    pub(crate) fn start(threads: usize) -> std::io::Result<Self> {
-        let pool = Self { work: Arc::default() };
+    pub(crate) fn start(threads: usize, telemetry: Telemetry) -> std::io::Result<Self> {
+        let work = Work { telemetry, turns: Mutex::default(), changed: Condvar::new() };
+        let pool = Self { work: Arc::new(work) };
         for at in 0..threads {
             let work = Arc::clone(&pool.work);
             std::thread::Builder::new().name(format!("inspect-{at}")).spawn(move || work.inspect())?;
@@ -64,7 +66,7 @@ impl Work {
 
     fn inspect(&self) {
         while let Some((job, inbox)) = self.next() {
-            inbox.send(Message::Done(run(job)));
+            inbox.send(Message::Done(run(job, &self.telemetry)));
         }
     }
 
@@ -111,33 +113,43 @@ impl<T> Default for Turns<T> {
 }
 
 /// Runs a job on this thread, with the thread's scratch. A job that panics refuses what it held.
-fn run(job: Job) -> Done {
+fn run(job: Job, telemetry: &Telemetry) -> Done {
     let slot = job.slot();
-    guarded(slot, |scratch| job.run(scratch)).unwrap_or_else(|| Done::failed(slot))
+    guarded((slot, telemetry), |scratch| job.run(scratch)).unwrap_or_else(|| Done::failed(slot))
 }
 
 /// The same for a small job, on the connection's own thread; a job that is not small comes back.
-pub(crate) fn run_inline(job: Job) -> Result<Done, Box<Job>> {
+pub(crate) fn run_inline(job: Job, telemetry: &Telemetry) -> Result<Done, Box<Job>> {
     let slot = job.slot();
-    guarded(slot, |scratch| job.run_inline(scratch)).unwrap_or_else(|| Ok(Done::failed(slot)))
+    guarded((slot, telemetry), |scratch| job.run_inline(scratch)).unwrap_or_else(|| Ok(Done::failed(slot)))
 }
 
-fn guarded<T>(slot: u64, work: impl FnOnce(&mut Scratch) -> T) -> Option<T> {
+fn guarded<T>((slot, telemetry): (u64, &Telemetry), work: impl FnOnce(&mut Scratch) -> T) -> Option<T> {
     thread_local! {
         static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
     }
     SCRATCH.with_borrow_mut(|scratch| {
-        let done = catch_unwind(AssertUnwindSafe(|| work(scratch))).ok();
+        let guarded = || {
+            #[cfg(feature = "sabotage")]
+            panic_if_asked();
+            work(scratch)
+        };
+        let done = catch_unwind(AssertUnwindSafe(guarded)).ok();
         if done.is_none() {
-            tracing::error!(
-                event = "inspection.panicked",
-                slot,
-                hint = "this is a defect of weir; the frame was refused"
-            );
+            telemetry.inspection_panicked(slot);
             *scratch = Scratch::default();
         }
         done
     })
+}
+
+/// A defect with the text that a test asks for: what panics say may hold bytes of a record.
+#[cfg(feature = "sabotage")]
+#[expect(clippy::panic, reason = "the defect itself")]
+fn panic_if_asked() {
+    if let Ok(text) = std::env::var("WEIR_SABOTAGE_PANIC") {
+        panic!("{text}");
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ mod drain;
 mod memory;
 mod signing;
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use weir_audit_store::{Store, StoreError};
 use weir_authn::IdentityError;
 use weir_session::Context;
@@ -37,6 +37,7 @@ use super::telemetry::{Metrics, Part, Telemetry};
 use super::world::World;
 use crate::admin;
 use crate::config::{Config, Seen};
+use crate::output;
 use crate::tls::TlsStore;
 
 /// Why weir does not serve.
@@ -80,18 +81,17 @@ pub enum ServeError {
     DrainTimeout(Duration),
 }
 
-/// Runs the gateway until SIGTERM or SIGINT. `out` gets the block that says what is served.
+/// Runs the gateway until SIGTERM or SIGINT. The block that says what is served goes to standard output.
 ///
 /// # Errors
 ///
 /// Everything that prevents serving, before the first client is let in; [`ServeError::DrainTimeout`] at the end.
-pub fn serve(loaded: Loaded, out: &mut impl Write) -> Result<(), ServeError> {
+pub(crate) fn serve(loaded: Loaded, metrics: Arc<Metrics>) -> Result<(), ServeError> {
     let Loaded { config, policy, path, seen } = loaded;
     let open = |source| ServeError::Audit { path: config.data_dir.display().to_string(), source };
     make_room(&config.data_dir);
     let (mut store, opened) = Store::open(&config.data_dir).map_err(open)?;
     let signing = signing::signing(&config, &mut store, &opened).map_err(open)?;
-    let metrics = Arc::new(Metrics::new()?);
     metrics.audit.up.set(1);
     metrics.ready.block(Part::Cluster, "no broker answers");
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -103,7 +103,7 @@ pub fn serve(loaded: Loaded, out: &mut impl Write) -> Result<(), ServeError> {
     let (data_dir, retain) = (config.data_dir.clone(), config.audit.retain);
     let (ledger, thread) = Ledger::start((store, opened), data_dir, signing, retain, Arc::clone(&metrics), seed)?;
     let ground = Ground { ledger: ledger.clone(), metrics, threads };
-    let result = runtime.block_on(run(config, (path, seen), context, ground, banner, out));
+    let result = runtime.block_on(run(config, (path, seen), context, ground, banner));
     // Connections are gone: what is left in the queue is written, then the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ledger.stop(thread);
@@ -111,6 +111,9 @@ pub fn serve(loaded: Loaded, out: &mut impl Write) -> Result<(), ServeError> {
     drained.tell();
     drained.cut_after().map_or(Ok(()), |timeout| Err(ServeError::DrainTimeout(timeout)))
 }
+
+/// How long the start waits until somebody has taken the block that says what is served.
+const BANNER_MAX: Duration = Duration::from_secs(1);
 
 /// What is there before the first socket.
 struct Ground {
@@ -125,7 +128,6 @@ async fn run(
     context: Context,
     Ground { ledger, metrics, threads }: Ground,
     banner: String,
-    out: &mut impl Write,
 ) -> Result<Drained, ServeError> {
     let mut signals = Signals::listen()?;
     let hangup = signal(SignalKind::hangup())?;
@@ -142,13 +144,14 @@ async fn run(
     let identity = config.identity.build()?;
     world.update(|context| context.identity = Arc::new(keys.follow(&config.identity, identity)));
     tokio::spawn(world.clone().follow_log(ledger.recording()));
+    let telemetry = Telemetry::new(Arc::clone(&metrics));
     let shared = Arc::new(Shared {
         clock: Clock::start(),
         world: world.clone(),
         ledger,
-        pool: Pool::start(threads)?,
         budget: Budget::new(config.limits.memory_max),
-        telemetry: Telemetry::new(Arc::clone(&metrics)),
+        pool: Pool::start(threads, telemetry.clone())?,
+        telemetry,
         keys,
         bootstrap: config.upstream.bootstrap.clone(),
         dialer: dialer.clone(),
@@ -177,7 +180,8 @@ async fn run(
     for port in ports {
         doors.spawn(Arc::clone(&gate).accept(port));
     }
-    if write!(out, "{banner}").and_then(|()| out.flush()).is_err() {
+    // Whoever starts weir finds it before everything else that is printed; who reads nothing holds nobody up.
+    if !matches!(timeout(BANNER_MAX, output::print(banner)?).await, Ok(Ok(Ok(())))) {
         tracing::debug!(event = "banner.unread");
     }
     tracing::info!(event = "weir.serving", version = env!("CARGO_PKG_VERSION"));

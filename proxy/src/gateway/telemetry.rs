@@ -2,6 +2,7 @@
 //! than [`throttle`] lets pass. `docs/operations.md` lists all metrics and all events.
 
 mod metrics;
+mod panics;
 mod throttle;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use weir_session::{CloseReason, Event, RefusedFor};
 
 use self::metrics::OTHER;
 pub(crate) use self::metrics::{Metrics, Part};
+pub(crate) use self::panics::tell_panics;
 pub(crate) use self::throttle::{Source, Throttle};
 use crate::tls::HandshakeError;
 
@@ -64,6 +66,15 @@ impl Telemetry {
         };
         let Some(suppressed) = self.pass(source) else { return };
         tracing::warn!(event = "listener.accept_failed", listener, error = %error, suppressed);
+    }
+
+    /// The inspection of a frame panicked. A client that found out how can do it again and again.
+    pub(crate) fn inspection_panicked(&self, slot: u64) {
+        let (listener, who) = (NOBODY.to_owned(), NOBODY.to_owned());
+        let source = Source { event: "inspection.panicked", listener, who, what: NOBODY.to_owned() };
+        let Some(suppressed) = self.pass(source) else { return };
+        let hint = "this is a defect of weir; the frame was refused";
+        tracing::error!(event = "inspection.panicked", slot, suppressed, hint);
     }
 
     /// `Some` when a line about this may be written; in it how many like it were not written since the last one. For every line

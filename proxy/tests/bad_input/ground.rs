@@ -67,6 +67,11 @@ impl Weir {
 
     /// The same before another broker.
     pub(crate) fn before(kafka: &Kafka, adjust: impl FnOnce(WeirYaml) -> WeirYaml) -> Self {
+        Self::start_with(kafka, adjust, &[])
+    }
+
+    /// The same with an environment.
+    pub(crate) fn start_with(kafka: &Kafka, adjust: impl FnOnce(WeirYaml) -> WeirYaml, env: &[(&str, &str)]) -> Self {
         let (dir, ports) = (WorkDir::new().unwrap(), PortBlock::reserve().unwrap());
         let yaml = WeirYaml::new(kafka.bootstrap())
             .node_ids("1")
@@ -79,7 +84,9 @@ impl Weir {
         let config = adjust(yaml).write(&dir).unwrap();
         let binary = std::path::Path::new(env!("CARGO_BIN_EXE_weir"));
         let ready = Ready::Readyz(ports.address(15).parse().unwrap());
-        let process = WeirProcess::start(WeirOptions::new(binary, &config, ready)).unwrap();
+        let mut options = WeirOptions::new(binary, &config, ready);
+        options.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let process = WeirProcess::start(options).unwrap();
         let pid = process.pid().unwrap();
         Self { process: Mutex::new(process), pid, ports, dir }
     }

@@ -7,10 +7,13 @@ use weir_audit::{
 };
 use weir_audit_store::{Store, used_bytes};
 
+use crate::errors::walks_row;
 use crate::gateway::{Gateway, Setting};
 use crate::load::{Load, PARTITIONS};
 use crate::moments::Moments;
-use crate::watch::{assert_not_ready, events, is_ready, log, metric, settle, wait_for, wait_for_event, wait_for_more};
+use crate::watch::{
+    assert_not_ready, events, is_ready, log, metric, settle, told, value, wait_for, wait_for_event, wait_for_more,
+};
 use crate::{KAFKA, NO_BROKER};
 
 const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
@@ -180,6 +183,7 @@ fn a_log_at_its_limit_stops_and_goes_on_with_a_higher_one() {
     let load = Load::start(&gateway.bootstrap, topic);
     wait_for(&gateway, "refusals", || metric(&gateway, "weir_audit_unrecorded_total") > 0);
     assert_eq!((load.acknowledged(), KAFKA.end_offset(topic, 0).unwrap()), (0, 0), "nothing reached the broker");
+    walks_row("log-bytes-max").holds(&told(&gateway, topic), &log(&gateway), |counter| value(&gateway, counter));
     assert_eq!(gateway.stop(), 0);
     let config = gateway.weir.options().config.clone();
     let yaml = std::fs::read_to_string(&config).unwrap();

@@ -207,11 +207,6 @@ fn weir_serves_takes_new_policies_and_stops_in_a_pod() {
     for port in 9192..=9195 {
         network.weir().run(|| TcpStream::connect(("127.0.0.1", port))).unwrap().unwrap();
     }
-    // The limit on memory holds what weir's own limits add up to, on as many processors as the limit on those gives.
-    let limits = &pod.objects.container()["resources"]["limits"];
-    let memory = memory_mib(&weir.told(), limits["cpu"].as_str().unwrap());
-    let limit: u64 = limits["memory"].as_str().unwrap().strip_suffix("Mi").unwrap().parse().unwrap();
-    assert!(memory < limit, "{memory} MiB of {limit}: {}", weir.told());
     assert_eq!(listing(&pod.root()), before, "weir wrote outside its volume");
 
     let policy = fs::read_to_string(pod.path("/etc/weir/policies/orders.yaml")).unwrap();
@@ -226,6 +221,26 @@ fn weir_serves_takes_new_policies_and_stops_in_a_pod() {
     assert!(pod.path("/var/lib/weir").read_dir().unwrap().count() > 0, "the log lies on the volume");
     let (good, told) = pod.run(&["audit", "verify", "--config", "/etc/weir/config/weir.yaml"]);
     assert!(good, "{told}");
+}
+
+/// The limit on memory holds what weir's own limits add up to, on as many processors as the limit on those gives; in the overlay too, where
+/// both are others.
+#[test]
+fn the_limit_on_memory_holds_what_weir_reckons_with() {
+    let reckoned = BROKERS.map(|(folder, _)| {
+        let pod = Pod::of(folder);
+        let network = Network::create().unwrap();
+        let mut weir = Running::start(&pod, &network);
+        weir.until("the banner", |weir| weir.told().contains("MiB by limits"));
+        let limits = &pod.objects.container()["resources"]["limits"];
+        let memory = memory_mib(&weir.told(), limits["cpu"].as_str().unwrap());
+        let limit: u64 = limits["memory"].as_str().unwrap().strip_suffix("Mi").unwrap().parse().unwrap();
+        assert!(memory < limit, "{folder}: {memory} MiB of {limit}: {}", weir.told());
+        assert!(weir.process.terminate(WITHIN).unwrap().success(), "{folder}: {}", weir.told());
+        (memory, limit)
+    });
+    // The control: it is their own configuration that they reckon with. The overlay lets in twice as many connections.
+    assert!(reckoned[0].0 < reckoned[1].0, "{reckoned:?}");
 }
 
 /// `weir serve` in a pod, in a network of its own: the ports are those of the manifests.

@@ -6,6 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::batch;
+use crate::errors::walks_row;
 use crate::ground::{KAFKA, Weir, topic, until};
 use crate::wire::{
     Client, FETCH, METADATA, PRODUCE, fetch_body, fetched, metadata_body, produce_body, produced, request,
@@ -73,5 +74,6 @@ fn what_is_not_answered_in_time_is_cut_and_told() {
     assert_eq!(weir.ended(), Some(1));
     let line = weir.logs(&[("event", "weir.stopped")]);
     assert_eq!((&line["connections_drained"], &line["connections_cut"]), (&1.into(), &1.into()), "{line}");
-    weir.logs(&[("event", "weir.drain_timeout"), ("level", "WARN")]);
+    let line = weir.logs(&[("event", "weir.drain_timeout"), ("level", "WARN")]);
+    walks_row("drain-cut").holds("closed", &[line], |counter| weir.metric(counter));
 }

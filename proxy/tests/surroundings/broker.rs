@@ -43,6 +43,13 @@ impl Stage {
         (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
     }
 
+    /// A metric, by its whole name with labels.
+    fn counted(&self, name: &str) -> f64 {
+        let (_, page) = self.page("/metrics");
+        let line = page.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+        line.and_then(|line| line.trim().parse().ok()).unwrap_or(0.0)
+    }
+
     /// weir answers `/readyz` with 200.
     #[track_caller]
     fn becomes_ready(&self) {
@@ -140,12 +147,7 @@ fn a_broker_that_is_down_at_the_start_is_waited_for() {
     asking.hears_nothing_for(Duration::from_millis(300));
     stage.closed(&mut asking, "no answer within 1s");
     stage.closed(&mut producing, "no answer within 1s");
-    let counted = |counter: &str| {
-        let (_, page) = stage.page("/metrics");
-        let line = page.lines().find_map(|line| line.strip_prefix(counter).map(str::to_owned));
-        line.and_then(|line| line.trim().parse().ok()).unwrap_or(0.0)
-    };
-    walks_row("broker-down").holds("closed", &stage.lines("connection.closed"), counted);
+    walks_row("broker-down").holds("closed", &stage.lines("connection.closed"), |counter| stage.counted(counter));
     let unreachable = stage.lines("cluster.unreachable");
     assert_eq!(unreachable.len(), 1, "the same trouble is reported once: {unreachable:?}");
     assert_eq!(unreachable[0]["broker"], kafka.bootstrap());
@@ -207,6 +209,8 @@ fn a_cluster_whose_brokers_are_all_hidden_is_not_ready() {
     let body =
         "no broker of the cluster is in `upstream.node_ids`\nhidden from clients, not in `upstream.node_ids`: 1\n";
     assert_eq!(stage.page("/readyz"), ("503".to_owned(), body.to_owned()));
+    walks_row("brokers-hidden")
+        .holds("nothing", &stage.lines("cluster.brokers_hidden"), |counter| stage.counted(counter));
 }
 
 /// What stands at `upstream.bootstrap` is no Kafka broker, or not one for this port.

@@ -28,7 +28,7 @@ access:
 "#;
 
 /// The broker: `LOGIN` wants a login, `SHORT` wants it again every so often.
-pub(crate) static KAFKA: LazyLock<Kafka> = LazyLock::new(|| Kafka::start(options("30000")).unwrap());
+pub(crate) static KAFKA: LazyLock<Kafka> = LazyLock::new(|| Kafka::start(options(crate::LIMIT)).unwrap());
 
 /// The ports of those two.
 static PORTS: LazyLock<PortBlock> = LazyLock::new(|| PortBlock::reserve().unwrap());
@@ -38,14 +38,14 @@ fn address(listener: &str) -> String {
     PORTS.address(u16::from(listener == "SHORT"))
 }
 
-/// A broker whose listener `SHORT` cuts a login off after so many milliseconds.
-pub(crate) fn options(limit_ms: &str) -> KafkaOptions {
+/// A broker whose listener `SHORT` cuts a login off after so long.
+fn options(limit: Duration) -> KafkaOptions {
     let mut options = KafkaOptions::default()
         .listener("LOGIN", "SASL_PLAINTEXT", PORTS.port(0))
         .listener("SHORT", "SASL_PLAINTEXT", PORTS.port(1))
         .scram_user("weir", PASSWORD)
         .scram_user("mover", "the-old-one")
-        .property("listener.name.short.connections.max.reauth.ms", limit_ms);
+        .property("listener.name.short.connections.max.reauth.ms", &limit.as_millis().to_string());
     let plain = format!("org.apache.kafka.common.security.plain.PlainLoginModule required user_weir=\"{PASSWORD}\";");
     let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
     for name in ["login", "short"] {

@@ -65,7 +65,7 @@ impl Keeper {
         // What this key did not sign yet it does not prune either: the log tells of it first, and then it signs.
         let own = signer.last().filter(|_| signer.last_by_another_key().is_none());
         let covered = own.map_or(0, |last| last.checkpoint().size);
-        let mut anchors = Anchors::start(&anchors, Arc::clone(&metrics))?;
+        let anchors = Anchors::start(&anchors, Arc::clone(&metrics))?;
         let (states, to_sign) = mpsc::sync_channel::<ChainState>(1);
         let (done, results) = mpsc::sync_channel(1);
         let work = move || {

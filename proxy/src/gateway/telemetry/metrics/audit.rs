@@ -20,6 +20,7 @@ pub(crate) struct AuditMetrics {
     pub(crate) checkpoint_failures: IntCounter,
     pub(crate) checkpoint_size: IntGauge,
     pub(crate) anchor_lines_dropped: IntCounter,
+    pub(crate) anchor_stuck: IntGauge,
 }
 
 impl AuditMetrics {
@@ -51,6 +52,8 @@ impl AuditMetrics {
                 "weir_audit_anchor_lines_dropped_total",
                 "Checkpoints that were not printed because nobody took the lines before them.",
             )?,
+            anchor_stuck: maker
+                .gauge("weir_audit_anchor_stuck", "1 while nobody takes the checkpoints that are printed.")?,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::statvfs::statvfs;
 use nix::sys::time::TimeValLike;
-use prometheus::{Counter, Gauge, IntGauge, IntGaugeVec};
+use prometheus::{Counter, Gauge, IntCounter, IntGauge, IntGaugeVec};
 
 use super::Maker;
 
@@ -24,6 +24,8 @@ pub(crate) struct ProcessMetrics {
     memory: Gauge,
     files: Gauge,
     files_max: Gauge,
+    pub(crate) log_lines_dropped: IntCounter,
+    pub(crate) panics: IntCounter,
 }
 
 impl ProcessMetrics {
@@ -49,6 +51,11 @@ impl ProcessMetrics {
             memory: maker.number("process_resident_memory_bytes", "Memory that the process has.")?,
             files: maker.number("process_open_fds", "File descriptors that are open.")?,
             files_max: maker.number("process_max_fds", "File descriptors that may be open.")?,
+            log_lines_dropped: maker.counter(
+                "weir_log_lines_dropped_total",
+                "Log lines that were not written because nobody took the lines before them.",
+            )?,
+            panics: maker.counter("weir_panics_total", "Panics, each a defect of weir.")?,
         })
     }
 
