@@ -8,7 +8,8 @@
 //! | `text` | pairs | `name=value` in any text |
 //!
 //! A reader checks all of the bytes and reports the spans that its fields select, ascending and disjoint. What it cannot read is an
-//! error, never an empty result. A byte order mark at the start is stepped over and stays.
+//! error, never an empty result. A byte order mark at the start is stepped over and stays, and so does the schema id that Confluent's
+//! serializers write before a JSON document.
 
 mod lines;
 mod pairs;
@@ -108,7 +109,7 @@ impl Reader {
         scratch: &mut Scratch,
         sink: &mut impl FnMut(Selected),
     ) -> Result<(), RefuseCause> {
-        let start = mark_len(bytes);
+        let start = self.lead_len(bytes);
         let bytes = bytes.get(start..).unwrap_or_default();
         let mut shifted = |mut found: Selected| {
             found.span = found.span.start + start..found.span.end + start;
@@ -122,11 +123,23 @@ impl Reader {
         }
     }
 
+    /// Bytes at the start that are no part of what is read, and stay: a byte order mark, or the framing before a JSON document.
+    fn lead_len(&self, bytes: &[u8]) -> usize {
+        match (self, bytes) {
+            (Self::Json(_), [FRAMING_MAGIC, ..]) if bytes.len() > FRAMING_BYTES => FRAMING_BYTES,
+            (Self::Json(_) | Self::Ndjson(_) | Self::Table(_) | Self::Pairs(_), _) => mark_len(bytes),
+        }
+    }
+
     /// Whether its spans can lie one inside the other.
     pub(crate) fn overlaps(&self) -> bool {
         matches!(self, Self::Pairs(_))
     }
 }
+
+/// What Confluent's serializers write before a document: this byte, which no JSON document begins with, and a schema id of four bytes.
+const FRAMING_MAGIC: u8 = 0;
+const FRAMING_BYTES: usize = 5;
 
 /// Bytes of the mark at the start that says "UTF-8 follows" and is no part of what follows.
 fn mark_len(bytes: &[u8]) -> usize {

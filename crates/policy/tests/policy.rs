@@ -5,6 +5,8 @@
 mod check;
 #[path = "policy/formats.rs"]
 mod formats;
+#[path = "policy/framing.rs"]
+mod framing;
 #[path = "policy/inside.rs"]
 mod inside;
 #[path = "policy/inspector.rs"]
