@@ -68,6 +68,10 @@ controls *arguments:
 bench *arguments:
     cargo bench --locked --package weir-benches {{arguments}}
 
+# The same rows in instructions and allocations, against benches/instructions.txt; `--write` writes that anew
+bench-instructions *arguments:
+    cargo bench --locked --quiet --package weir-benches --bench instructions -- {{arguments}}
+
 # What one inspection holds in memory at most, beside what weir reckons with
 bench-memory:
     cargo bench --locked --quiet --package weir-benches --bench memory

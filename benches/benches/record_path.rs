@@ -1,12 +1,12 @@
-//! The record path of weir beside kafka-protocol's record module with serde_json, on one batch, in one run.
+//! The record path of weir, each row beside the same work done otherwise, in turns in one run.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and stops when its input is wrong")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
-use std::hint::black_box;
+use std::time::Duration;
 
-use weir_benches::{RECORDS, Selector, batch, best_of, library_path, rules, timed};
-use weir_policy::Scratch;
-use weir_protocol::records::{self, Limits, Options};
+use weir_benches::cases::{CASES, Case, Goal, Work};
+use weir_benches::conditions::{conditions, load};
+use weir_benches::{best_of, timed};
 
 const ROUNDS: usize = 60;
 
@@ -14,54 +14,60 @@ fn main() {
     // `cargo test` runs benches too; the figures mean nothing there.
     let quick = std::env::args().any(|argument| argument == "--test");
     let rounds = if quick { 1 } else { ROUNDS };
-    let original = batch();
+    println!("record path: one thread, best of {rounds} rounds in turns; GB are those of the batch uncompressed");
+    println!("{}", conditions());
     println!(
-        "record path: {RECORDS} JSON records of {} bytes, uncompressed batch of {} bytes, one thread, best of {rounds} rounds in turns",
-        original.len() / RECORDS,
-        original.len()
+        "\n{:<38} {:>9} {:>6} {:>9}   {:<27} {:>9} {:>11}   goal",
+        "", "weir µs", "GB/s", "M rec./s", "beside", "µs", ""
     );
-    println!("{:<34} {:>10} {:>9} {:>12} {:>9} {:>7}", "", "weir µs", "GB/s", "library µs", "GB/s", "ratio");
-    let rows = [
-        (
-            "three fixed paths, masked",
-            r#"{path: "$.card.number", transform: mask}, {path: "$.customer.email", transform: mask}, {path: "$.customer.name", transform: mask}"#,
-            Selector::Fixed,
-        ),
-        ("one `..name`, masked", r#"{path: "$..email", transform: mask}"#, Selector::Anywhere),
-        ("selectors that match nothing", r#"{path: "$.absent.field", transform: mask}"#, Selector::Nothing),
-    ];
-    for (name, fields, selector) in rows {
-        let rules = rules(fields);
-        let limits = Limits::default();
-        let options = Options { limits: &limits, digest_key: None };
-        let (mut codec, mut scratch) = (records::Scratch::default(), Scratch::default());
-        let mut frame = original.clone();
-        let mut weir = || {
-            frame.copy_from_slice(&original);
-            timed(|| {
-                let mut inspector = rules.inspector(&mut scratch);
-                let rewritten = records::rewrite_produce(&mut frame, 13, &options, &mut inspector, &mut codec).unwrap();
-                black_box((rewritten, inspector.finish()));
-            })
-        };
-        let mut library = || timed(|| drop(black_box(library_path(&original, selector))));
-        let [weir, library] = best_of(rounds, [&mut weir, &mut library]);
-        let speed = |time: std::time::Duration| original.len() as f64 / time.as_secs_f64() / 1e9;
-        println!(
-            "{name:<34} {:>10.1} {:>9.2} {:>12.1} {:>9.2} {:>6.1}x",
-            weir.as_secs_f64() * 1e6,
-            speed(weir),
-            library.as_secs_f64() * 1e6,
-            speed(library),
-            library.as_secs_f64() / weir.as_secs_f64()
-        );
+    let mut missed = 0;
+    for case in CASES {
+        let mut work = Work::new(case);
+        let [weir, baseline] = measure(&mut work, rounds);
+        missed += usize::from(!print(case, &work, weir, baseline));
     }
-    let mut unopened = || timed(|| _ = black_box(records::check_produce(&original, 13).unwrap()));
-    let [unopened] = best_of(rounds, [&mut unopened]);
+    println!("\nload afterwards {}; {missed} of {} rows below their goal", load(), CASES.len());
+}
+
+fn measure(work: &mut Work, rounds: usize) -> [Duration; 2] {
+    let work = std::cell::RefCell::new(work);
+    let mut weir = || {
+        let mut work = work.borrow_mut();
+        work.reset();
+        timed(|| work.weir())
+    };
+    let mut baseline = || timed(|| work.borrow_mut().baseline());
+    best_of(rounds, [&mut weir, &mut baseline])
+}
+
+/// Prints a row, and says whether it reached its goal.
+fn print(case: &Case, work: &Work, weir: Duration, baseline: Duration) -> bool {
+    let per_second = |amount: usize| amount as f64 / weir.as_secs_f64();
+    let (gb, records) = (per_second(work.plain_bytes()) / 1e9, per_second(work.records()) / 1e6);
+    let times = baseline.as_secs_f64() / weir.as_secs_f64();
+    let extra = (weir.as_secs_f64() - baseline.as_secs_f64()) * 1e3 / (work.plain_bytes() as f64 / 1e6);
+    let (against, goal, reached) = match case.goal {
+        Goal::Speed { gb_per_s, times: 0.0 } => (format!("{times:.1} x"), format!("{gb_per_s} GB/s"), gb >= gb_per_s),
+        Goal::Speed { gb_per_s, times: wanted } => {
+            (format!("{times:.1} x"), format!("{gb_per_s} GB/s, {wanted} x"), gb >= gb_per_s && times >= wanted)
+        }
+        Goal::Records { m_per_s } => (format!("{times:.1} x"), format!("{m_per_s} M records/s"), records >= m_per_s),
+        Goal::Extra { ms_per_mb } => {
+            (format!("{extra:+.2} ms/MB"), format!("at most {ms_per_mb:+} ms/MB"), extra <= ms_per_mb)
+        }
+        Goal::None => (format!("{times:.1} x"), String::new(), true),
+    };
+    let verdict = match case.goal {
+        Goal::None => "",
+        _ if reached => ": reached",
+        _ => ": MISSED",
+    };
     println!(
-        "{:<34} {:>10.1} {:>9.2}",
-        "no rule on the topic",
-        unopened.as_secs_f64() * 1e6,
-        original.len() as f64 / unopened.as_secs_f64() / 1e9
+        "{:<38} {:>9.1} {gb:>6.2} {records:>9.2}   {:<27} {:>9.1} {against:>11}   {goal}{verdict}",
+        case.name,
+        weir.as_secs_f64() * 1e6,
+        case.baseline.name(),
+        baseline.as_secs_f64() * 1e6,
     );
+    reached
 }

@@ -1,9 +1,13 @@
-//! What the benchmarks share: one batch of 1 KB JSON records, the rules, and the same work done with libraries that build values.
+//! What the benchmarks share: batches of JSON records, the rules, the rows of the tables, and the same work done with libraries that
+//! build values.
 //!
-//! Figures are processor time of the best of many samples, printed beside the comparison made in the same run.
+//! Figures are the time of the best of many samples, printed beside the comparison made in the same run.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark whose input is wrong must stop")]
 
+pub mod cases;
+pub mod codecs;
+pub mod conditions;
 pub mod e2e;
 pub mod fair;
 mod latency;
@@ -18,7 +22,10 @@ use kafka_protocol::records::{
     RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 use weir_policy::{Direction, KeyRing, PolicyLimits, PolicySet, RuleSet, Source, Subject};
+use weir_protocol::records::Codec;
 use weir_yaml::Problems;
+
+use crate::codecs::{Effort, Own};
 
 pub use latency::Latencies;
 
@@ -45,19 +52,26 @@ pub fn document(at: usize) -> String {
     )
 }
 
-/// One uncompressed v2 batch of [`RECORDS`] documents.
-pub fn batch() -> Vec<u8> {
-    batch_of((0..RECORDS).map(document))
+/// A JSON document of exactly 100 bytes: a person's plan.
+pub fn small_document(at: usize) -> String {
+    let (id, seats) = (10_000_000 + at, at % 9 + 1);
+    let text = format!(r#"{{"id":{id},"email":"ada.lovelace@example.com","plan":"basic","seats":{seats},"note":""#);
+    format!("{text:-<98}\"}}")
 }
 
 /// One uncompressed v2 batch of these values.
 pub fn batch_of(values: impl Iterator<Item = String>) -> Vec<u8> {
-    encode(&records_of(values), Compression::None)
+    coded_batch_of(values, Codec::None)
 }
 
 /// One v2 batch of these values, compressed with zstd at a producer's ordinary level.
 pub fn compressed_batch_of(values: impl Iterator<Item = String>) -> Vec<u8> {
-    encode(&records_of(values), Compression::Zstd)
+    coded_batch_of(values, Codec::Zstd)
+}
+
+/// One v2 batch of these values, compressed as producers do.
+pub fn coded_batch_of(values: impl Iterator<Item = String>, codec: Codec) -> Vec<u8> {
+    encode(&records_of(values), codec)
 }
 
 fn records_of(values: impl Iterator<Item = String>) -> Vec<Record> {
@@ -81,25 +95,27 @@ fn records_of(values: impl Iterator<Item = String>) -> Vec<Record> {
         .collect()
 }
 
-fn encode(records: &[Record], compression: Compression) -> Vec<u8> {
+fn encode(records: &[Record], codec: Codec) -> Vec<u8> {
     let mut buffer = BytesMut::new();
+    let compression = match codec {
+        Codec::None => Compression::None,
+        Codec::Gzip => Compression::Gzip,
+        Codec::Snappy => Compression::Snappy,
+        Codec::Lz4 => Compression::Lz4,
+        Codec::Zstd => Compression::Zstd,
+    };
     let options = RecordEncodeOptions { version: 2, compression };
-    let codec = |plain: &mut BytesMut, out: &mut BytesMut, compression: Compression| {
-        if compression == Compression::None {
+    let compress = |plain: &mut BytesMut, out: &mut BytesMut, _: Compression| {
+        if codec == Codec::None {
             out.extend_from_slice(plain);
-            return Ok(());
+        } else {
+            out.extend_from_slice(Own::new(plain.len()).compress(codec, plain, Effort::Producer));
         }
-        let mut compressed = vec![0; zstd_safe::compress_bound(plain.len())];
-        let written = zstd_safe::compress(compressed.as_mut_slice(), plain, ZSTD_LEVEL).unwrap();
-        out.extend_from_slice(compressed.get(..written).unwrap());
         Ok(())
     };
-    RecordBatchEncoder::encode_with_custom_compression(&mut buffer, records, &options, Some(codec)).unwrap();
+    RecordBatchEncoder::encode_with_custom_compression(&mut buffer, records, &options, Some(compress)).unwrap();
     buffer.to_vec()
 }
-
-/// zstd's own default, and that of Kafka's clients.
-const ZSTD_LEVEL: i32 = 3;
 
 /// The rules of a policy with these fields, for one topic on produce.
 ///
@@ -128,6 +144,8 @@ pub enum Selector {
     Anywhere,
     /// A path that no document has.
     Nothing,
+    /// `$.email` of a small document.
+    Small,
 }
 
 /// The same work with `kafka-protocol`'s record module and `serde_json`: decode, parse, mask, write, encode.
@@ -145,12 +163,22 @@ pub fn library_path(batch: &[u8], selector: Selector) -> Vec<u8> {
                     mask(value.pointer_mut(path).unwrap());
                 }
             }
+            Selector::Small => mask(value.pointer_mut("/email").unwrap()),
             Selector::Anywhere => mask_named(&mut value, "email"),
             Selector::Nothing => assert!(value.pointer_mut("/absent/field").is_none()),
         }
         record.value = Some(serde_json::to_vec(&value).unwrap().into());
     }
-    encode(&set.records, Compression::None)
+    encode(&set.records, Codec::None)
+}
+
+/// A batch decoded and encoded again with `kafka-protocol`'s record module, nothing read in it.
+///
+/// # Panics
+/// When the batch cannot be read.
+#[expect(clippy::disallowed_methods, reason = "the comparison that weir is measured against")]
+pub fn library_pass(batch: &[u8]) -> Vec<u8> {
+    encode(&RecordBatchDecoder::decode(&mut Bytes::copy_from_slice(batch)).unwrap().records, Codec::None)
 }
 
 fn mask(value: &mut serde_json::Value) {
