@@ -76,6 +76,10 @@ bench-instructions *arguments:
 bench-memory:
     cargo bench --locked --quiet --package weir-benches --bench memory
 
+# Fuzz each decoder for 60 seconds, or `fuzz SECONDS TARGET…`; with a nightly toolchain and cargo-fuzz
+fuzz *arguments:
+    tools/fuzz {{arguments}}
+
 # Nobody waits for a big batch: Heartbeats of 100 connections beside one that produces batches of 16 MiB
 bench-fair *arguments:
     cargo build --release --locked --package weir

@@ -57,10 +57,10 @@ fn print(case: &Case, work: &Work, weir: Duration, baseline: Duration) -> bool {
         }
         Goal::None => (format!("{times:.1} x"), String::new(), true),
     };
-    let verdict = match case.goal {
-        Goal::None => "",
-        _ if reached => ": reached",
-        _ => ": MISSED",
+    let verdict = match (matches!(case.goal, Goal::None), reached) {
+        (true, _) => "",
+        (false, true) => ": reached",
+        (false, false) => ": MISSED",
     };
     println!(
         "{:<38} {:>9.1} {gb:>6.2} {records:>9.2}   {:<27} {:>9.1} {against:>11}   {goal}{verdict}",
