@@ -104,10 +104,13 @@ pub fn select(
     scratch: &mut Scratch,
     sink: &mut impl FnMut(Selected),
 ) -> Result<(), JsonError> {
-    if let Err(error) = std::str::from_utf8(doc) {
+    let survey = block::survey(doc);
+    if !survey.is_ascii
+        && let Err(error) = std::str::from_utf8(doc)
+    {
         return Err(JsonError::NotUtf8 { at: error.valid_up_to() });
     }
-    walk::walk(doc, trie, depth_max, scratch, sink)
+    walk::walk(doc, survey.has_controls, trie, depth_max, scratch, sink)
 }
 
 /// Checks the document as [`select`] does, without looking for fields. It makes a [`Scratch`] each time; the record path

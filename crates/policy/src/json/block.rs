@@ -100,12 +100,23 @@ fn quotes(block: &[u8; 64]) -> u64 {
 
 const POWERS: [[u8; 8]; 8] = [[1, 2, 4, 8, 16, 32, 64, 128]; 8];
 
+/// What is said of all bytes of a document in one pass over them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Survey {
+    /// All are below 0x80, and thus UTF-8.
+    pub(super) is_ascii: bool,
+    /// There are bytes below 0x20. Compact documents have none, which is quicker to tell than how many there are.
+    pub(super) has_controls: bool,
+}
+
+/// Looks at all bytes.
+pub(super) fn survey(bytes: &[u8]) -> Survey {
+    let (least, all) = bytes.iter().fold((u8::MAX, 0), |(least, all), &byte| (least.min(byte), all | byte));
+    Survey { is_ascii: all < 0x80, has_controls: least < 0x20 }
+}
+
 /// How many control characters are among the bytes?
 pub(super) fn count_controls(bytes: &[u8]) -> usize {
-    // Compact documents have none, which is quicker to tell.
-    if bytes.iter().fold(u8::MAX, |least, &byte| least.min(byte)) >= 0x20 {
-        return 0;
-    }
     // So few at once that a byte can count them, which is what vectors of bytes do.
     let count = |some: &[u8]| some.iter().fold(0_u8, |count, &byte| count.wrapping_add(u8::from(byte < 0x20)));
     bytes.chunks(128).map(|some| usize::from(count(some))).sum()
@@ -155,6 +166,7 @@ mod tests {
                 let expected = if stop { at } else { (at + 1).min(8) };
                 assert_eq!(plain_len(block), expected, "byte {byte} at {at}");
                 assert_eq!(count_controls(&block), usize::from(byte < 0x20));
+                assert_eq!(survey(&block), Survey { is_ascii: byte < 0x80, has_controls: byte < 0x20 });
             }
         }
     }

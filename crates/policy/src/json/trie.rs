@@ -197,27 +197,40 @@ impl FieldTrie {
     /// none is set, no path goes on in it, and nothing is put there.
     #[inline]
     pub(super) fn enter(&self, sets: &mut Vec<u64>, row: Row) -> Option<Entered> {
+        // Nearly every policy: one word.
+        if let [word] = self.words.as_slice() {
+            let set = sets.last().copied().unwrap_or(0);
+            let takes = self.takes.get(row.0 as usize).copied().unwrap_or(0);
+            let child = word.child(set, takes, row);
+            if child == 0 {
+                return None;
+            }
+            sets.push(child);
+            return Some(word.entered(child));
+        }
+        self.enter_words(sets, row)
+    }
+
+    fn enter_words(&self, sets: &mut Vec<u64>, row: Row) -> Option<Entered> {
         let parent = sets.len().saturating_sub(self.words.len());
-        let (mut any, mut named, mut indexed, mut ends) = (0, 0, 0, 0);
+        let mut any = 0;
+        let mut entered = Entered { asks_names: false, asks_indexes: false, any_completes: false };
         for (at, word) in self.words.iter().enumerate() {
-            let child = if row == Row::ROOT {
-                word.first
-            } else {
-                let set = sets.get(parent + at).copied().unwrap_or(0);
-                let takes = self.row(row).get(at).copied().unwrap_or(0);
-                ((set & takes & !word.last) << 1) | (set & word.stays)
-            };
+            let set = sets.get(parent + at).copied().unwrap_or(0);
+            let takes = self.row(row).get(at).copied().unwrap_or(0);
+            let child = word.child(set, takes, row);
+            let more = word.entered(child);
             any |= child;
-            named |= child & word.named;
-            indexed |= child & word.indexed;
-            ends |= child & word.ends;
+            entered.asks_names |= more.asks_names;
+            entered.asks_indexes |= more.asks_indexes;
+            entered.any_completes |= more.any_completes;
             sets.push(child);
         }
         if any == 0 {
             sets.truncate(sets.len().saturating_sub(self.words.len()));
             return None;
         }
-        Some(Entered { asks_names: named != 0, asks_indexes: indexed != 0, any_completes: ends != 0 })
+        Some(entered)
     }
 
     #[inline]
@@ -229,6 +242,23 @@ impl FieldTrie {
     fn row(&self, row: Row) -> &[u64] {
         let begin = (row.0 as usize).wrapping_mul(self.words.len());
         self.takes.get(begin..begin.wrapping_add(self.words.len())).unwrap_or_default()
+    }
+}
+
+impl Word {
+    /// The bits of a container that is a child of this row: `set` are its parent's, `takes` those of the row.
+    #[inline(always)]
+    fn child(&self, set: u64, takes: u64, row: Row) -> u64 {
+        if row == Row::ROOT { self.first } else { ((set & takes & !self.last) << 1) | (set & self.stays) }
+    }
+
+    #[inline(always)]
+    fn entered(&self, child: u64) -> Entered {
+        Entered {
+            asks_names: child & self.named != 0,
+            asks_indexes: child & self.indexed != 0,
+            any_completes: child & self.ends != 0,
+        }
     }
 }
 

@@ -31,9 +31,10 @@ struct Outer {
     kind: JsonKind,
 }
 
-/// Walks the document, which is UTF-8.
+/// Walks the document, which is UTF-8, and has control characters or has none.
 pub(super) fn walk(
     doc: &[u8],
+    has_controls: bool,
     trie: &FieldTrie,
     depth_max: usize,
     scratch: &mut Scratch,
@@ -48,7 +49,7 @@ pub(super) fn walk(
     let mut walker =
         Walker { doc, trie, depth_max, scratch, sink, marks: marks.cursor(), blank_controls: 0, frame, outer };
     let mut result = walker.document();
-    if result.is_ok() && walker.blank_controls != block::count_controls(doc) {
+    if result.is_ok() && has_controls && walker.blank_controls != block::count_controls(doc) {
         result = Err(malformed(control_in_string(doc)));
     }
     scratch.marks = marks;
@@ -83,7 +84,8 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
             let start = at;
             at = match byte(self.doc, at) {
                 b'"' => {
-                    let end = text::scan_marked(self.doc, at + 1, &mut self.marks).map_err(malformed)?.end + 1;
+                    let text = text::scan_marked(self.doc, at.wrapping_add(1), &mut self.marks).map_err(malformed)?;
+                    let end = text.end.wrapping_add(1);
                     self.scalar(row, start..end, JsonKind::String);
                     end
                 }
@@ -119,6 +121,11 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
                 _ => return Err(malformed(at)),
             };
             loop {
+                // Compact documents: the next member begins right here.
+                if self.frame.object && two(self.doc, at) == *b",\"" {
+                    (row, at) = self.key_in_quotes(at.wrapping_add(1))?;
+                    break;
+                }
                 at = self.skip_blank(at);
                 match (byte(self.doc, at), self.frame.object) {
                     (b',', true) => {
@@ -150,19 +157,31 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
         if byte(self.doc, at) != b'"' {
             return Err(malformed(at));
         }
-        let name = text::scan_marked(self.doc, at + 1, &mut self.marks).map_err(malformed)?;
-        let colon = self.skip_blank(name.end + 1);
-        if byte(self.doc, colon) != b':' {
-            return Err(malformed(colon));
-        }
-        let value = self.skip_blank(colon + 1);
+        self.key_in_quotes(at)
+    }
+
+    /// [`key`](Self::key) where the opening quote was seen.
+    #[inline(always)]
+    fn key_in_quotes(&mut self, at: usize) -> Result<(Row, usize), JsonError> {
+        let inside = at.wrapping_add(1);
+        let name = text::scan_marked(self.doc, inside, &mut self.marks).map_err(malformed)?;
+        let [colon, next] = two(self.doc, name.end.wrapping_add(1));
+        let value = if colon == b':' && next > b' ' {
+            name.end.wrapping_add(2)
+        } else {
+            let colon = self.skip_blank(name.end + 1);
+            if byte(self.doc, colon) != b':' {
+                return Err(malformed(colon));
+            }
+            self.skip_blank(colon + 1)
+        };
         if !self.frame.asks {
             return Ok((if self.frame.live { Row::OTHER } else { Row::NONE }, value));
         }
         if name.escaped {
-            return Ok((self.escaped_name(at + 1..name.end), value));
+            return Ok((self.escaped_name(inside..name.end), value));
         }
-        Ok((self.trie.name(self.doc, at + 1, name.end - (at + 1)), value))
+        Ok((self.trie.name(self.doc, inside, name.end.wrapping_sub(inside)), value))
     }
 
     #[inline(always)]
@@ -298,6 +317,12 @@ impl<S: FnMut(Selected)> Walker<'_, S> {
 fn byte(doc: &[u8], at: usize) -> u8 {
     // No value and no punctuation is a zero byte.
     doc.get(at).copied().unwrap_or(0)
+}
+
+/// The byte at `at` and the one behind it; zeros where the document ends before both.
+#[inline(always)]
+fn two(doc: &[u8], at: usize) -> [u8; 2] {
+    doc.get(at..at.wrapping_add(2)).and_then(|two| two.first_chunk()).copied().unwrap_or([0; 2])
 }
 
 /// The first place from `at` on that is not white space. Most often that is `at`, or the place behind one space.
