@@ -2,7 +2,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::panic,
     clippy::missing_panics_doc,
     reason = "a target panics where weir is wrong"
 )]
