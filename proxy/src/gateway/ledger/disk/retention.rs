@@ -86,8 +86,7 @@ impl Retention {
             tracing::warn!(
                 event = "audit.prune_held",
                 uncounted_seconds = held.uncounted / NANOS_PER_SECOND,
-                hint =
-                    "the clock jumped ahead, or weir was off: that time makes no entry older, so they are kept longer"
+                hint = "the clock jumped ahead, or weir was off: that time makes no entry older"
             );
         }
         self.held = held.is_some();
