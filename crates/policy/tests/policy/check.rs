@@ -285,6 +285,25 @@ fn checks_fields_against_the_format_of_their_rule() {
 }
 
 #[test]
+fn columns_and_documents_in_strings_are_counted() {
+    let columns = |count: usize| {
+        let names: Vec<String> = (0..count).map(|name| format!("c{name}")).collect();
+        formatted(&format!("format: csv\ncolumns: [{}]", names.join(", ")), "column: c0")
+    };
+    check(&columns(16_384), &[]);
+    check(&columns(16_385), &["`columns` has more than 16384 names"]);
+    let documents = |count: usize| {
+        let item = |at: usize, inner: usize| {
+            format!("  - {{ path: '$.a{at}{}', transform: mask }}\n", "|json|$".repeat(inner))
+        };
+        let items: String = (0..count / 3).map(|at| item(at, 3)).collect();
+        rule(&format!("fields:\n{items}{}", item(count, count % 3)))
+    };
+    check(&documents(16_384), &[]);
+    check(&documents(16_385), &["the paths of all rules go through more than 16384 documents in strings"]);
+}
+
+#[test]
 fn rejects_keys_that_cannot_hash() {
     let hash = |key: &str| field(&format!("{{ path: $.a, transform: {{ hash: {{ {key} }} }} }}"));
     check(&hash("key: links-2026"), &[]);
