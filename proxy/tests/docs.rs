@@ -128,7 +128,7 @@ fn the_audit_page_is_accepted_and_its_commands_run() {
         assert!(!given || told.contains("trust file has no key"), "{told}");
         ran += 1;
     }
-    assert_eq!(ran, 8);
+    assert_eq!(ran, 10);
 }
 
 #[test]

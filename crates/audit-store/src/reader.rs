@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rocksdb::{DB, DBRawIterator};
 use weir_audit::checkpoint::TrustedKeys;
-use weir_audit::verify::{Evidence, Expected, Report, Verdict, Verifier};
+use weir_audit::verify::{Doubt, Evidence, Expected, Report, Verdict, Verifier};
 use weir_audit::{ChainId, ChainState, HeadNote, SignedCheckpoint};
 
 use crate::checkpoints;
@@ -36,6 +36,14 @@ pub struct Against {
     pub trust: Option<TrustedKeys>,
     /// Checkpoints that were collected elsewhere; `None` = none were asked for.
     pub anchors: Option<Vec<SignedCheckpoint>>,
+    /// How many more were collected of other logs.
+    pub others: u64,
+    /// The log that it should be; without, any that there are trusted keys of.
+    pub chain: Option<ChainId>,
+    /// Up to how many entries an earlier verification compared collected checkpoints.
+    pub proven: u64,
+    /// What else keeps the log from being proven.
+    pub doubts: Vec<Doubt>,
 }
 
 /// The entries of a log, in order; see [`Reader::entries`].
@@ -197,6 +205,10 @@ impl Reader {
     fn evidence(&self, chain: ChainId, against: &Against) -> Result<Evidence, StoreError> {
         let keys = against.trust.as_ref().or(self.listed_keys());
         let mut evidence = Evidence::new(chain, keys, against.trust.is_some());
+        // First of all: what is another log's need not be looked at closely. Of a log without a name there is nothing to say.
+        if let Some(asked) = against.chain.filter(|_| self.chain().is_some()) {
+            evidence.asked(asked);
+        }
         match &self.checkpoint {
             Ok(Some(checkpoint)) => evidence.kept(checkpoint),
             Ok(None) => {}
@@ -214,7 +226,10 @@ impl Reader {
         if let Some(anchors) = &against.anchors {
             evidence.expect_anchors();
             anchors.iter().for_each(|anchor| evidence.anchor(anchor));
+            evidence.foreign(against.others);
         }
+        evidence.proven(against.proven);
+        against.doubts.iter().for_each(|doubt| evidence.doubt(doubt.clone()));
         Ok(evidence)
     }
 }

@@ -51,7 +51,7 @@ pub struct Checkpoint {
 
 /// A checkpoint and the note that says it. That the note is well-formed says nothing about its signatures: ask
 /// [`SignedCheckpoint::signed_by`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SignedCheckpoint {
     checkpoint: Checkpoint,
     note: Note,

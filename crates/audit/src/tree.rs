@@ -41,6 +41,18 @@ impl Frontier {
         &self.roots
     }
 
+    /// The logs that this one began with and whose trees can still be told from these roots: of no entries, of the largest subtree, of the
+    /// two largest, and so on, in the order of their sizes. This one itself is not among them.
+    pub fn prefixes(&self) -> impl Iterator<Item = Self> {
+        (0..self.roots.len()).map(|kept| {
+            let roots: Vec<Hash> = self.roots.iter().take(kept).copied().collect();
+            // Each root that goes is the smallest subtree: the lowest one bit of the size.
+            let gone = self.roots.len() - kept;
+            let size = (0..gone).fold(self.size, |size, _| size & size.saturating_sub(1));
+            Self { size, roots }
+        })
+    }
+
     /// Appends the leaf hash of the next entry.
     pub fn push(&mut self, leaf: Hash) {
         // Each trailing one bit of the size is a subtree as large as what grew on its right.
@@ -138,6 +150,19 @@ mod tests {
         ];
         for (size, root) in roots {
             assert_eq!(frontier(&leaves[..size]).root().to_string(), root, "size {size}");
+        }
+    }
+
+    #[test]
+    fn prefixes_are_the_trees_of_the_smaller_logs() {
+        let leaves: Vec<Hash> = (0..130_u64).map(|i| leaf_hash(&i.to_be_bytes())).collect();
+        for size in 0..=leaves.len() {
+            let prefixes: Vec<Frontier> = frontier(&leaves[..size]).prefixes().collect();
+            assert_eq!(prefixes.len(), size.count_ones() as usize);
+            assert!(prefixes.is_sorted_by_key(Frontier::size) && prefixes.iter().all(|it| it.size() < size as u64));
+            for prefix in prefixes {
+                assert_eq!(prefix, frontier(&leaves[..usize::try_from(prefix.size()).unwrap()]), "of {size}");
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 //! two in a row,     4 ─✗─ 5 ─✗─ 6     entry 5 was altered where it holds the hash of 4
 //! ```
 
+mod doubt;
 mod evidence;
 mod report;
 
@@ -22,6 +23,7 @@ use crate::ids::ChainId;
 use crate::prune::Prune;
 use crate::tree::Frontier;
 
+pub use doubt::Doubt;
 pub use evidence::Evidence;
 pub use report::{Class, Coverage, Finding, Report, UNCOVERED_ENTRIES_MAX, Verdict};
 
@@ -120,7 +122,7 @@ impl Verifier {
             pruned: None,
             evidence,
         };
-        verifier.evidence.begins_at(verifier.next);
+        verifier.evidence.begins_at(&verifier.frontier);
         verifier.capture_note();
         verifier
     }
@@ -178,8 +180,7 @@ impl Verifier {
         let signed = self.evidence.kept_coverage(self.next);
         let kept = signed.or(noted);
         let anchored = self.evidence.anchored_coverage(self.next);
-        let wanted = self.evidence.anchors().is_some();
-        let covered = if wanted { anchored.is_some() } else { kept.is_some() };
+        let doubts = self.evidence.doubts(self.rows, self.next, kept);
         Report::new(Report {
             rows: self.rows,
             first: self.first(),
@@ -191,7 +192,7 @@ impl Verifier {
             kept,
             anchored,
             anchors: self.evidence.anchors(),
-            covered,
+            doubts,
             signed: signed.is_some() || anchored.is_some(),
             root: self.frontier.root(),
         })
@@ -319,8 +320,8 @@ impl Verifier {
             };
             self.find(Class::Truncated, self.next, last, by.into());
         } else if collected > self.next {
-            let detail =
-                "collected checkpoints know of these entries and nothing here does: an older copy was put in place";
+            let detail = "collected checkpoints vouch for these entries and nothing here knows of them: an older copy was put in place, or \
+                          somebody with the key signed what never was";
             self.find(Class::Rollback, self.next, last, detail.into());
         }
         match size {
@@ -402,7 +403,7 @@ impl Verifier {
         for (first, last, detail) in forks {
             let explained = |finding: &Finding| finding.first <= last && finding.class.is_of_entries();
             if !self.findings.iter().any(explained) {
-                self.find(Class::Fork, first.max(self.first()), last, detail.into());
+                self.find(Class::Fork, first.max(self.first()).min(last), last, detail.into());
             }
         }
         let (findings, left_out) = self.evidence.take_findings(self.next);
@@ -415,7 +416,7 @@ impl Verifier {
     fn capture_note(&mut self) {
         let Before::Row { leaf, .. } = self.before else { return };
         if self.missing.is_empty() {
-            self.evidence.reached(self.next, &self.frontier);
+            self.evidence.reached(&self.frontier);
         }
         if self.expected.note.as_ref().is_some_and(|note| note.size == self.next) && self.missing.is_empty() {
             self.at_note = Some((self.frontier.root(), leaf));

@@ -30,7 +30,7 @@ fn checkpoint_with(committer: &mut Committer<Store>, data_dir: &Path, seed: u8) 
 }
 
 pub(crate) fn against(data_dir: &Path, anchors: Option<Vec<SignedCheckpoint>>) -> Against {
-    Against { trust: listed_keys(data_dir).unwrap(), anchors }
+    Against { trust: listed_keys(data_dir).unwrap(), anchors, ..Against::default() }
 }
 
 #[track_caller]
@@ -119,7 +119,7 @@ fn the_key_can_be_changed_forwards_and_never_back() {
     drop(committer);
     // Whoever trusts the newest key alone does not trust what came before it.
     let newest: String = trust.all().last().unwrap().to_string();
-    let against = Against { trust: Some(TrustedKeys::parse(&newest).unwrap()), anchors: None };
+    let against = Against { trust: Some(TrustedKeys::parse(&newest).unwrap()), ..Against::default() };
     assert_eq!(verify_against(data_dir.path(), &against).unwrap().verdict(), Verdict::Tampered);
 }
 
@@ -220,7 +220,7 @@ fn a_whole_directory_put_back_is_told_by_collected_lines_alone() {
         lines += &format!("2026-01-02T03:04:05Z stdout F {}", signed.line(NOW));
     }
     drop(committer);
-    lines.lines().for_each(|line| reader.line(line, &mut anchors));
+    reader.bytes(lines.as_bytes(), &mut anchors);
     reader.end(&mut anchors);
     assert_eq!(anchors.iter().map(|anchor| anchor.checkpoint().size).collect::<Vec<_>>(), [11, 12, 13, 14, 15]);
     let verdict = |data_dir: &Path, anchors: Option<&[SignedCheckpoint]>| {

@@ -80,13 +80,19 @@ fn size(data_dir: &Path) -> u64 {
 #[test]
 fn everything_acknowledged_before_a_kill_is_in_the_log() {
     let data_dir = tempfile::tempdir().unwrap();
+    let mut covered = false;
     for kill in 0..12 {
         let acked = kill_after(data_dir.path(), "commit-first", kill % 5);
         let size = size(data_dir.path());
         assert!(size >= acked, "kill {kill}: {acked} acknowledged, {size} in the log");
         let report = verify(data_dir.path()).unwrap();
-        assert_eq!(report.verdict(), Verdict::Verified, "kill {kill}: {:?}", report.findings);
+        // Until a checkpoint covers the first entry nothing says how many there should be.
+        let verdict = if report.kept.is_some() { Verdict::Verified } else { Verdict::Inconclusive };
+        assert_eq!((report.verdict(), &report.findings), (verdict, &Vec::new()), "kill {kill}: {:?}", report.doubts);
+        assert!(report.kept.is_some() || !covered, "kill {kill}");
+        covered = report.kept.is_some();
     }
+    assert!(covered);
     let (_, opened) = open(data_dir.path());
     assert!(opened.in_doubt.len() <= 1);
 }

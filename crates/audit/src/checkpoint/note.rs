@@ -10,14 +10,14 @@ use super::SignatureFault;
 use super::verifier::{KeyId, VerifierKey, is_key_name};
 
 /// A note in parts. Nothing of it is authenticated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Note {
     /// What is signed; ends with a line feed.
     pub(super) text: String,
     pub(super) signatures: Vec<NoteSignature>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct NoteSignature {
     pub(super) name: String,
     pub(super) key_id: KeyId,

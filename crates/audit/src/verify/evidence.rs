@@ -1,9 +1,12 @@
 //! What signed checkpoints say of a log: those kept with it, and those that somebody collected elsewhere.
 
+mod judge;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::report::{Class, Coverage, Finding};
+use super::doubt::Doubt;
+use super::report::{Class, Finding};
 use crate::checkpoint::{SignatureFault, SignedCheckpoint, TrustedKeys, VerifierKey, prune_signed_by};
 use crate::entry::{Entry, Kind};
 use crate::hash::Hash;
@@ -17,17 +20,33 @@ pub struct Evidence {
     chain: Option<ChainId>,
     /// In the order of their use; `None` = no key is known, and signatures are not checked.
     keys: Option<Vec<VerifierKey>>,
+    /// Trusted keys of other logs.
+    other_keys: Vec<VerifierKey>,
     /// Only signed checkpoints count: the keys are somebody's who does not trust the log.
     trusted: bool,
+    /// Which log this should be.
+    asked: Option<ChainId>,
+    /// Entries up to which an earlier verification compared collected checkpoints.
+    proven: u64,
+    /// Doubts that others have.
+    told: Vec<Doubt>,
     claims: BTreeMap<u64, Vec<Claim>>,
     /// Whether collected checkpoints were asked for, and how many are of this log.
     anchors: Option<u64>,
     foreign: u64,
+    /// Those of other logs that a trusted key signed.
+    elsewhere: BTreeMap<ChainId, u64>,
     findings: Vec<Finding>,
     left_out: u64,
     damaged: Vec<Cow<'static, str>>,
+    /// The first entry that is left.
+    first: u64,
     /// Which key signs here; `None` = not known yet.
     epoch: Option<usize>,
+    /// Earlier ones than this do not.
+    epoch_min: usize,
+    /// Which key signed the newest checkpoint that agrees.
+    newest_by: Option<usize>,
     kept: Reach,
     anchored: Reach,
 }
@@ -50,7 +69,7 @@ enum Source {
 #[derive(Clone, Copy, Debug, Default)]
 struct Reach {
     agrees: Option<u64>,
-    /// First and last size of those that do not.
+    /// Up to where they agreed before the first that does not, and the last size of those.
     differs: Option<(u64, u64)>,
     /// The largest size that is claimed.
     claimed: u64,
@@ -63,7 +82,26 @@ impl Evidence {
     /// with. `trusted`: the keys come from outside the log, and what is not signed by one of them says nothing.
     #[must_use]
     pub fn new(chain: ChainId, keys: Option<&TrustedKeys>, trusted: bool) -> Self {
-        Self { chain: Some(chain), keys: keys.map(|keys| keys.of(&chain)), trusted, ..Self::default() }
+        let origin = chain.origin();
+        let others = keys.filter(|_| trusted).map_or(&[][..], TrustedKeys::all).iter();
+        let other_keys = others.filter(|key| key.name() != origin).cloned().collect();
+        Self { chain: Some(chain), keys: keys.map(|keys| keys.of(&chain)), other_keys, trusted, ..Self::default() }
+    }
+
+    /// The log that is looked for. Without, any will do that a trust file has keys of.
+    pub fn asked(&mut self, chain: ChainId) {
+        self.asked = Some(chain);
+    }
+
+    /// An earlier verification compared collected checkpoints of up to so many entries, and they agreed. Those of them that lie before
+    /// what was pruned since need no comparison, as long as one of them still can be made.
+    pub fn proven(&mut self, entries: u64) {
+        self.proven = entries;
+    }
+
+    /// Something else that keeps the log from being proven.
+    pub fn doubt(&mut self, doubt: Doubt) {
+        self.told.push(doubt);
     }
 
     /// A checkpoint that is kept with the log.
@@ -95,9 +133,18 @@ impl Evidence {
             *self.anchors.get_or_insert(0) += 1;
             self.claim(Source::Anchor, checkpoint);
         } else {
-            self.expect_anchors();
-            self.foreign += 1;
+            self.foreign(1);
+            let known = self.asked.is_none() && checkpoint.signed_by(&self.other_keys).is_ok();
+            if known {
+                *self.elsewhere.entry(checkpoint.checkpoint().chain).or_default() += 1;
+            }
         }
+    }
+
+    /// So many collected checkpoints of other logs.
+    pub fn foreign(&mut self, checkpoints: u64) {
+        self.expect_anchors();
+        self.foreign += checkpoints;
     }
 
     /// Collected checkpoints of this log and of others; `None` = none were asked for.
@@ -110,6 +157,8 @@ impl Evidence {
         let size = checkpoint.checkpoint().size;
         let key = match &self.keys {
             None => None,
+            // That the log is another one is said once.
+            Some(_) if self.is_unheard_of() => return,
             Some(keys) => match checkpoint.signed_by(keys) {
                 Ok(key) => Some(key),
                 Err(fault) => return self.fault(fault, size.saturating_sub(1)),
@@ -150,16 +199,36 @@ impl Evidence {
     }
 
     /// The log begins here, because what was before is gone: which key came first is not to be seen any more.
-    pub(super) fn begins_at(&mut self, first: u64) {
-        self.epoch = (first == 0).then_some(0);
+    pub(super) fn begins_at(&mut self, begin: &Frontier) {
+        self.first = begin.size();
+        self.epoch = (self.first == 0).then_some(0);
+        self.look_back(begin);
     }
 
     /// The rows up to here come to this tree.
-    pub(super) fn reached(&mut self, size: u64, frontier: &Frontier) {
-        let Some(claims) = self.claims.get_mut(&size) else { return };
+    pub(super) fn reached(&mut self, frontier: &Frontier) {
+        let (size, epoch) = (frontier.size(), self.epoch);
+        let Some(claims) = self.compare(frontier) else { return };
+        let key = claims.iter().find_map(|claim| claim.key);
+        let here = epoch.or(key);
+        let misplaced = |claim: &Claim| claim.key.is_some_and(|key| Some(key) != here);
+        let (misplaced, newest) = (
+            claims.iter().any(misplaced),
+            claims.iter().filter(|claim| claim.agrees == Some(true)).filter_map(|claim| claim.key).max(),
+        );
+        self.epoch = here;
+        self.newest_by = newest.or(self.newest_by);
+        if misplaced || key.is_some_and(|key| key < self.epoch_min) {
+            self.out_of_turn(size);
+        }
+    }
+
+    /// Holds what is claimed of so many entries against the tree over them.
+    fn compare(&mut self, frontier: &Frontier) -> Option<&[Claim]> {
+        let size = frontier.size();
+        let claims = self.claims.get_mut(&size)?;
         let root = frontier.root();
-        let mut misplaced = false;
-        for claim in claims {
+        for claim in claims.iter_mut() {
             let agrees = claim.root == root;
             claim.agrees = Some(agrees);
             let reach = match claim.source {
@@ -169,22 +238,18 @@ impl Evidence {
             if agrees {
                 reach.agrees = Some(size);
                 reach.since = None;
-            } else {
-                reach.differs = Some((reach.differs.map_or(size, |(first, _)| first), size));
-            }
-            if let Some(key) = claim.key {
-                misplaced |= *self.epoch.get_or_insert(key) != key;
+            } else if size >= self.first {
+                let from = reach.differs.map_or(reach.agrees.unwrap_or(0), |(from, _)| from);
+                reach.differs = Some((from, size));
             }
         }
-        if misplaced {
-            let seq = size.saturating_sub(1);
-            self.find(
-                Class::BadSignature,
-                seq,
-                seq,
-                "a key signed the checkpoint that ends here that was not in use then",
-            );
-        }
+        Some(claims)
+    }
+
+    fn out_of_turn(&mut self, size: u64) {
+        let seq = size.saturating_sub(1);
+        let detail = "a key signed the checkpoint that ends here that was not in use then";
+        self.find(Class::BadSignature, seq, seq, detail);
     }
 
     /// A row that is in its place.
@@ -201,7 +266,7 @@ impl Evidence {
 
     /// The entry holds the last checkpoint of the key before, so that whoever has the next key cannot write what came before anew.
     fn key_change(&mut self, seq: u64, note: &str) {
-        let Some(keys) = &self.keys else { return };
+        let Some(keys) = self.keys.as_ref().filter(|_| !self.is_unheard_of()) else { return };
         let Ok(before) = note.parse::<SignedCheckpoint>() else {
             return self.find(
                 Class::BadSignature,
@@ -234,7 +299,9 @@ impl Evidence {
     }
 
     fn prune(&mut self, seq: u64, prune: &Prune) {
-        let (Some(keys), Some(chain)) = (&self.keys, &self.chain) else { return };
+        self.gone(&prune.cut.frontier);
+        let keys = self.keys.as_ref().filter(|_| !self.is_unheard_of());
+        let (Some(keys), Some(chain)) = (keys, &self.chain) else { return };
         match prune_signed_by(prune, chain, keys) {
             Ok(Some(key)) if self.epoch.is_none_or(|epoch| epoch == key) => {}
             Ok(Some(_)) => {
@@ -261,40 +328,9 @@ impl Evidence {
         let anchored =
             "the rows fit each other and not a collected checkpoint: the log was rewritten, or an older copy went on";
         [(self.kept, kept), (self.anchored, anchored)].into_iter().filter_map(|(reach, detail)| {
-            let (first, last) = reach.differs?;
-            let from = reach.agrees.filter(|agrees| *agrees < first).unwrap_or(0);
-            Some((from, last.saturating_sub(1), detail))
+            let (from, size) = reach.differs?;
+            Some((from, size.saturating_sub(1), detail))
         })
-    }
-
-    /// What of it says that something was altered by itself, and how many findings more there are.
-    pub(super) fn take_findings(&mut self, next: u64) -> (Vec<Finding>, u64) {
-        let damaged = std::mem::take(&mut self.damaged).into_iter();
-        let damaged = damaged.map(|detail| Finding { class: Class::BadSignature, first: next, last: next, detail });
-        (std::mem::take(&mut self.findings).into_iter().chain(damaged).collect(), self.left_out)
-    }
-
-    /// Whether only what a trusted key signed counts.
-    pub(super) fn is_trusted(&self) -> bool {
-        self.trusted
-    }
-
-    /// What of the log the checkpoints that are kept with it cover. Without a key to check them with they cover nothing.
-    pub(super) fn kept_coverage(&self, next: u64) -> Option<Coverage> {
-        self.keys.as_ref().and_then(|_| self.kept.coverage(next))
-    }
-
-    /// What of the log collected checkpoints cover.
-    pub(super) fn anchored_coverage(&self, next: u64) -> Option<Coverage> {
-        self.keys.as_ref().and_then(|_| self.anchored.coverage(next))
-    }
-}
-
-impl Reach {
-    fn coverage(&self, next: u64) -> Option<Coverage> {
-        let size = self.agrees?;
-        let newer = next.saturating_sub(size);
-        Some(Coverage { size, newer, since: self.since.filter(|_| newer > 0) })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::doubt::Doubt;
 use crate::Hash;
 
 /// What is wrong with a range of entries.
@@ -30,6 +31,8 @@ pub enum Class {
     BadSignature,
     /// No known key signed a checkpoint.
     UnknownKey,
+    /// It is another log than the one that was asked for, or that trusted keys and collected checkpoints are of.
+    OtherLog,
     /// Entries are gone and no prune entry vouches for that, or another cut than the one that is there.
     Prune,
     /// The storage could not read on.
@@ -56,7 +59,7 @@ pub enum Verdict {
     Verified,
     /// Something was altered, or is damaged.
     Tampered,
-    /// Nothing was found, but nothing can be promised either: there are no entries, or no checkpoints of them.
+    /// Nothing was found, but nothing can be promised either: there is a [`Doubt`].
     Inconclusive,
 }
 
@@ -95,8 +98,8 @@ pub struct Report {
     pub anchored: Option<Coverage>,
     /// Collected checkpoints of this log and of others; `None` = none were asked for.
     pub anchors: Option<(u64, u64)>,
-    /// Whether there was something to hold the rows against: a checkpoint, and a collected one if those were asked for.
-    pub covered: bool,
+    /// What keeps it from being proven; none when there are findings.
+    pub doubts: Vec<Doubt>,
     /// Whether what covers them is signed.
     pub signed: bool,
     /// Root of the tree over the rows as they were found.
@@ -107,6 +110,10 @@ impl Report {
     pub(super) fn new(mut report: Self) -> Self {
         report.findings.sort_by_key(|finding| (finding.first, finding.last, finding.class));
         report.good = report.good_ranges();
+        // Where something is wrong, what is missing to prove the contrary is no news.
+        if !report.findings.is_empty() {
+            report.doubts.clear();
+        }
         report
     }
 
@@ -115,10 +122,10 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         if !self.findings.is_empty() {
             Verdict::Tampered
-        } else if self.rows == 0 || !self.covered || self.newer.is_some_and(|newer| newer > UNCOVERED_ENTRIES_MAX) {
-            Verdict::Inconclusive
-        } else {
+        } else if self.doubts.is_empty() {
             Verdict::Verified
+        } else {
+            Verdict::Inconclusive
         }
     }
 
@@ -143,7 +150,7 @@ impl Class {
     #[must_use]
     pub fn is_of_entries(self) -> bool {
         match self {
-            Self::Head | Self::BadSignature | Self::UnknownKey => false,
+            Self::Head | Self::BadSignature | Self::UnknownKey | Self::OtherLog => false,
             Self::Edit
             | Self::Missing
             | Self::Reorder
@@ -172,6 +179,7 @@ impl Class {
             Self::Rollback => "ROLLBACK",
             Self::BadSignature => "BAD_SIGNATURE",
             Self::UnknownKey => "UNKNOWN_KEY",
+            Self::OtherLog => "OTHER_LOG",
             Self::Prune => "PRUNE",
             Self::Unreadable => "UNREADABLE",
         }

@@ -1,8 +1,8 @@
 //! Signed notes, keys, trust files and collected lines: what is read, and that nothing else is.
 
 use weir_audit::checkpoint::{
-    AnchorReader, CheckpointError, KeyError, NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX, NoteError, SignatureFault, Signer,
-    SignerError, TRUSTED_KEYS_MAX, TrustError, TrustedKeys, prune_signed_by,
+    AnchorReader, COLLECTED_LINE_BYTES_MAX, CheckpointError, KeyError, NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX, NoteError,
+    SignatureFault, Signer, SignerError, TRUSTED_KEYS_MAX, TrustError, TrustedKeys, prune_signed_by,
 };
 use weir_audit::tree::Frontier;
 use weir_audit::{ChainId, Checkpoint, CheckpointKey, Hash, Head, Prune, SignedCheckpoint, VerifierKey, chain};
@@ -213,19 +213,29 @@ fn trust_files_are_read_whole_or_not_at_all() {
     fails(many(TRUSTED_KEYS_MAX + 1), TrustError::TooMany);
 }
 
+/// The sizes that are found, and how many checkpoints cannot be read; the same whatever pieces the text comes in.
 fn collected(text: &str) -> (Vec<u64>, u64) {
+    let (found, reader) = read(text, text.len().max(1));
+    for pieces in [1, 7] {
+        let (again, other) = read(text, pieces);
+        assert_eq!((again, other.unreadable(), other.cut()), (found.clone(), reader.unreadable(), reader.cut()));
+    }
+    (found, reader.unreadable())
+}
+
+fn read(text: &str, pieces: usize) -> (Vec<u64>, AnchorReader) {
     let (mut reader, mut found) = (AnchorReader::new(), Vec::new());
-    text.lines().for_each(|line| reader.line(line, &mut found));
+    text.as_bytes().chunks(pieces).for_each(|bytes| reader.bytes(bytes, &mut found));
     reader.end(&mut found);
-    (found.iter().map(|found| found.checkpoint().size).collect(), reader.unreadable())
+    (found.iter().map(|found| found.checkpoint().size).collect(), reader)
+}
+
+fn line(size: u64) -> String {
+    serde_json::json!({ "event": "audit.checkpoint", "size": size, "note": signed(size).to_string() }).to_string()
 }
 
 #[test]
 fn checkpoints_are_found_in_whatever_a_collector_made_of_them() {
-    let line = |size: u64| {
-        let note = signed(size).to_string();
-        serde_json::json!({ "event": "audit.checkpoint", "size": size, "note": note }).to_string()
-    };
     let docker = serde_json::json!({ "log": line(3) + "\n", "stream": "stdout" }).to_string();
     let shipped = serde_json::json!({ "kubernetes": { "pod": "weir-0" }, "inner": { "message": docker } }).to_string();
     let text = format!(
@@ -242,14 +252,100 @@ fn checkpoints_are_found_in_whatever_a_collector_made_of_them() {
 }
 
 #[test]
-fn lines_that_speak_of_a_checkpoint_and_hold_none_are_counted() {
+fn every_checkpoint_of_a_line_is_used_however_many_there_are() {
+    // As exports of log stores have them: all in one line, in arrays, as objects and as texts.
+    for many in [64, 65, 1000] {
+        let lines: Vec<String> = (1..=many).map(line).collect();
+        let joined = lines.join(" ");
+        let texts = serde_json::json!({ "logEvents": lines.iter().map(|line| serde_json::json!({ "message": line })).collect::<Vec<_>>() });
+        let objects = format!("[[{}]]", lines.join(","));
+        for text in [joined, texts.to_string(), format!("{{\"events\":{objects}}}")] {
+            let (found, reader) = read(&text, text.len());
+            assert_eq!((found, reader.unreadable(), reader.cut()), ((1..=many).collect(), 0, 0));
+        }
+    }
+    // What an event is wrapped in may be called an event itself.
+    let wrapped = serde_json::json!({ "event": line(3), "source": "stdout" }).to_string();
+    assert_eq!(collected(&wrapped), (vec![3], 0));
+}
+
+#[test]
+fn a_long_line_is_used_up_to_its_limit_and_what_is_beyond_is_counted() {
+    let padded = |before: usize, size: u64| format!("{}{}", "x".repeat(before), line(size));
+    let length = line(7).len();
+    let fits = padded(COLLECTED_LINE_BYTES_MAX - length, 7);
+    let (found, reader) = read(&format!("first\n{fits}\n{}\n", line(8)), 1000);
+    assert_eq!((found, reader.unreadable()), (vec![7, 8], 0), "at the limit");
+    // The end of the line is beyond: the checkpoint is not whole any more.
+    for over in [1, 40, length - 20, length + 100] {
+        let long = padded(COLLECTED_LINE_BYTES_MAX - length + over, 7);
+        let text = format!("first\n{}\n{long}\n{}\n", line(6), line(8));
+        for pieces in [999, 64 << 10, text.len()] {
+            let (found, reader) = read(&text, pieces);
+            assert_eq!((found, reader.unreadable(), reader.first_unreadable()), (vec![6, 8], 1, Some(3)), "{over}");
+        }
+    }
+    // Others that are long say nothing.
+    let (found, reader) =
+        read(&format!("first\n{}\n{}\n", "audit ".repeat(COLLECTED_LINE_BYTES_MAX / 3), line(8)), 4096);
+    assert_eq!((found, reader.unreadable()), (vec![8], 0));
+}
+
+#[test]
+fn checkpoints_that_cannot_be_read_are_counted_with_their_place() {
     let note = signed(1).to_string();
-    let line = serde_json::json!({ "event": "audit.checkpoint", "note": note }).to_string();
-    assert_eq!(collected(line.get(..line.len() - 20).unwrap()), (vec![], 1));
-    assert_eq!(collected(&line.replace("\\n1\\n", "\\n01\\n")), (vec![], 1));
-    assert_eq!(collected("{\"event\":\"audit.checkpoint\"}"), (vec![], 1));
-    assert_eq!(collected(note.get(..note.len() - 3).unwrap()), (vec![], 1));
-    assert_eq!(collected("weir 0.1.0\nnothing here\n"), (vec![], 0));
+    let whole = line(1);
+    let within = |bad: &str| {
+        let (found, reader) = read(&format!("first\n{}\n{bad}\n{}\n", line(2), line(3)), 50);
+        assert_eq!(found, [2, 3], "{bad}");
+        assert_eq!(reader.first_unreadable().is_some(), reader.unreadable() > 0);
+        assert!(reader.first_unreadable().is_none_or(|line| line == 3), "{bad}");
+        assert_eq!(reader.cut(), 0);
+        reader.unreadable()
+    };
+    let cut = whole.get(..whole.len() - 20).unwrap();
+    assert_eq!(within(cut), 1);
+    assert_eq!(within(&format!("{cut} {cut}")), 2);
+    assert_eq!(within(&serde_json::json!({ "log": cut }).to_string()), 1);
+    assert_eq!(within(&whole.replace("\\n1\\n", "\\n01\\n")), 1);
+    assert_eq!(within("{\"event\":\"audit.checkpoint\"}"), 1);
+    assert_eq!(within("{ \"event\" : \"audit.checkpoint\", \"note\": 5 }"), 1);
+    assert_eq!(within(note.replace('\u{2014}', "-").trim_end()), 1, "a bare note with another dash");
+    // What only speaks of them is none.
+    for other in [
+        "nothing here",
+        "weir/audit/07070707070707070707070707070707",
+        "{\"event\":\"audit.checkpoint_failed\",\"hint\":\"audit.checkpoint.every\"}",
+        "event=\"audit.checkpoint_failed\" says that audit.checkpoint is not kept",
+        "the event is called \"audit.checkpoint\"",
+    ] {
+        assert_eq!(within(other), 0, "{other}");
+    }
+    // Nor what a client chose to be called.
+    let name = serde_json::json!({ "event": "login.refused", "principal": "{\"event\":\"audit.checkpoint\"}" });
+    assert_eq!(within(&name.to_string()), 0);
     // A line that is a bomb costs its own length.
-    assert_eq!(collected(&"{\"audit.checkpoint\":".repeat(3000)), (vec![], 1));
+    assert_eq!(within(&"{\"event\":".repeat(3000)), 0);
+    assert_eq!(within(&"{\"event\":\"audit.checkpoint\",\"a\":".repeat(3000)), 3000);
+}
+
+/// Files are cut where they are rotated, and read while they are written.
+#[test]
+fn what_the_edges_of_a_file_cut_short_is_no_damage() {
+    let text = format!("{}\n{}\n{}\n", line(1), line(2), line(3));
+    for at in (0..=text.len()).filter(|at| text.is_char_boundary(*at)) {
+        let (head, tail) = (text.get(..at).unwrap(), text.get(at..).unwrap());
+        let (first, second) = (read(head, 100), read(tail, 100));
+        let lines = text.get(..at).unwrap().matches('\n').count() as u64;
+        let whole = |found: &[u64]| found.len() as u64;
+        assert_eq!((first.1.unreadable(), second.1.unreadable()), (0, 0), "cut at {at}");
+        assert!(whole(&first.0) >= lines && whole(&second.0) >= 2_u64.saturating_sub(lines), "cut at {at}");
+        assert!(first.1.cut() <= 1 && second.1.cut() <= 1);
+        assert!(whole(&first.0) + whole(&second.0) + 1 >= 3, "one is lost at most, cut at {at}");
+    }
+    let note = signed(1).to_string();
+    for at in (0..note.len()).filter(|at| note.is_char_boundary(*at)) {
+        let (found, reader) = read(&format!("{}{}", signed(2), note.get(..at).unwrap()), 100);
+        assert_eq!((found.first(), reader.unreadable()), (Some(&2), 0), "cut at {at}");
+    }
 }

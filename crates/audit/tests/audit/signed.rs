@@ -151,7 +151,8 @@ fn a_cut_tail_is_found_up_to_the_newest_checkpoint_that_the_attacker_could_not_r
         let mut older = cut.clone();
         older.kept.retain(|kept| kept.checkpoint().size <= size);
         let unseen = older.verify(KEYS, None);
-        let expected = if older.kept.is_empty() { Verdict::Inconclusive } else { Verdict::Verified };
+        // Before the second key signed it is not what a trust file with both expects.
+        let expected = if size < 25 { Verdict::Inconclusive } else { Verdict::Verified };
         assert_eq!(unseen.verdict(), expected, "control, cut to {size}: {:?}", unseen.findings);
         check(&older.verify(KEYS, Some(&log.kept)), &[Class::Rollback]);
         let found = older.verify(KEYS, Some(&log.kept)).findings[0].clone();
@@ -285,7 +286,8 @@ fn no_intact_log_gives_a_false_alarm() {
         let mut only = log.cut(size.max(21));
         only.kept.retain(|kept| kept.checkpoint().size <= size.max(21));
         let anchor = log.signed(size, seed);
-        check(&only.verify(KEYS, Some(&[anchor])), &[]);
+        // With the trust file of then.
+        check(&only.verify(&KEYS[..usize::from(seed)], Some(&[anchor])), &[]);
     }
     let rows = log.rows.iter().map(|(seq, bytes)| (*seq, bytes.as_slice()));
     let expected = Expected { chain: CHAIN, head: log.states.last().cloned(), note: None, cut: None };

@@ -5,16 +5,22 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use weir_audit::SignedCheckpoint;
-use weir_audit::checkpoint::{AnchorReader, COLLECTED_LINE_BYTES_MAX, TrustedKeys};
+use weir_audit::checkpoint::{AnchorReader, TrustedKeys};
+use weir_audit::{ChainId, SignedCheckpoint};
 
 /// Checkpoints that were found in collected lines.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
     /// Each once.
-    pub(super) checkpoints: Vec<SignedCheckpoint>,
-    /// Lines that speak of a checkpoint and hold none.
+    pub(super) checkpoints: HashSet<SignedCheckpoint>,
+    /// Lines with those of logs that nobody asked for and no key is trusted of.
+    pub(super) others: u64,
+    /// Checkpoints that could not be read.
     pub(super) unreadable: u64,
+    /// Where the first of these is.
+    pub(super) first_unreadable: Option<String>,
+    /// Those that are cut short by the beginning or the end of a file.
+    pub(super) cut: u64,
 }
 
 /// Reads a trust file.
@@ -26,85 +32,60 @@ pub(super) fn trust(path: &Path) -> Result<TrustedKeys, String> {
     TrustedKeys::parse(&text).map_err(|error| format!("`{}`: {error}", path.display()))
 }
 
-/// Reads collected lines, `-` from standard input.
-pub(super) fn anchors(paths: &[PathBuf]) -> Result<Collected, String> {
-    let (mut collected, mut seen) = (Collected::default(), HashSet::new());
+/// Reads collected lines, `-` from standard input; what is of logs that are not `wanted` is counted alone.
+pub(super) fn anchors(paths: &[PathBuf], wanted: impl Fn(&ChainId) -> bool) -> Result<Collected, String> {
+    let mut collected = Collected::default();
     for path in paths {
         let cannot = |error| format!("cannot read `{}`: {error}", path.display());
         let mut input: Box<dyn BufRead> = if path == Path::new("-") {
             Box::new(std::io::stdin().lock())
         } else {
-            Box::new(BufReader::new(File::open(path).map_err(cannot)?))
+            Box::new(BufReader::with_capacity(READ_BYTES, File::open(path).map_err(cannot)?))
         };
-        let (mut reader, mut found, mut line) = (AnchorReader::new(), Vec::new(), Vec::new());
+        let (mut reader, mut found) = (AnchorReader::new(), Vec::new());
         loop {
-            line.clear();
-            let read = read_line(&mut input, &mut line).map_err(cannot)?;
-            if read {
-                reader.line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']), &mut found);
+            let bytes = input.fill_buf().map_err(cannot)?;
+            let read = bytes.len();
+            if read > 0 {
+                reader.bytes(bytes, &mut found);
             } else {
                 reader.end(&mut found);
             }
-            for checkpoint in found.drain(..) {
-                if seen.len() == ANCHORS_MAX {
-                    return Err(format!(
-                        "more than {ANCHORS_MAX} checkpoints were collected; give the newest lines alone"
-                    ));
-                }
-                if seen.insert(checkpoint.to_string()) {
-                    collected.checkpoints.push(checkpoint);
-                }
-            }
-            if !read {
+            input.consume(read);
+            collected.take(&mut found, &wanted)?;
+            if read == 0 {
                 break;
             }
         }
         collected.unreadable += reader.unreadable();
+        collected.cut += reader.cut();
+        if let Some(line) = reader.first_unreadable() {
+            collected.first_unreadable.get_or_insert_with(|| format!("`{}` line {line}", path.display()));
+        }
     }
     Ok(collected)
 }
 
-/// Reads one line, of which no more is kept than a line may have; false at the end.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<bool> {
-    let mut any = false;
-    loop {
-        let chunk = input.fill_buf()?;
-        if chunk.is_empty() {
-            return Ok(any);
+impl Collected {
+    fn take(&mut self, found: &mut Vec<SignedCheckpoint>, wanted: &impl Fn(&ChainId) -> bool) -> Result<(), String> {
+        for checkpoint in found.drain(..) {
+            if !wanted(&checkpoint.checkpoint().chain) {
+                self.others += 1;
+            } else if self.checkpoints.insert(checkpoint) && self.checkpoints.len() > ANCHORS_MAX {
+                return Err(format!(
+                    "more than {ANCHORS_MAX} checkpoints were collected; give the files of one time after those of another"
+                ));
+            }
         }
-        any = true;
-        let end = chunk.iter().position(|byte| *byte == b'\n');
-        let taken = end.map_or(chunk.len(), |end| end + 1);
-        let room = COLLECTED_LINE_BYTES_MAX.saturating_sub(line.len());
-        line.extend(chunk.iter().take(taken.min(room)));
-        input.consume(taken);
-        if end.is_some() {
-            return Ok(true);
-        }
+        Ok(())
     }
 }
 
-/// Distinct checkpoints of all collected lines: eleven days of one a second, some 300 MB.
+/// Distinct checkpoints of all collected lines: eleven days of one a second, some 400 MB.
 const ANCHORS_MAX: usize = 1_000_000;
+
+/// Bytes read at once of collected lines.
+const READ_BYTES: usize = 256 << 10;
 
 /// Bytes read of a trust file.
 const TRUST_BYTES_MAX: u64 = 1 << 20;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_lines_are_cut_and_the_next_one_is_whole() {
-        let text = ["x".repeat(COLLECTED_LINE_BYTES_MAX + 1), "y".to_owned(), "z".repeat(COLLECTED_LINE_BYTES_MAX - 1)]
-            .join("\n");
-        let mut input = BufReader::with_capacity(1000, text.as_bytes());
-        let mut lengths = Vec::new();
-        let mut line = Vec::new();
-        while read_line(&mut input, &mut line).unwrap() {
-            lengths.push(line.len());
-            line.clear();
-        }
-        assert_eq!(lengths, [COLLECTED_LINE_BYTES_MAX, 2, COLLECTED_LINE_BYTES_MAX - 1]);
-    }
-}

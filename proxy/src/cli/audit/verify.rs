@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
-use weir_audit::rfc3339;
-use weir_audit::verify::{Coverage, Report, Verdict};
+use weir_audit::verify::{Coverage, Doubt, Report, Verdict};
+use weir_audit::{ChainId, rfc3339};
 use weir_audit_store::{Against, StoreError};
 
 use super::{Exit, LogArgs, collected};
@@ -19,10 +19,12 @@ use crate::config::Surroundings;
                   there can replace. Without --anchor nobody outside says how long the log should be. Entries newer than the newest \
                   checkpoint are chained too, but cutting them off would not be noticed; their number is told. Indexes are not \
                   evidence and not looked at.\n\n\
-                  Exit codes: 0 verified; 1 tampering or damage is proven; 2 wrong usage; 3 inconclusive, there is nothing to verify or \
-                  nothing to verify it with; 4 the log cannot be read.\n\n\
+                  Exit codes: 0 verified; 1 tampering or damage is proven; 2 wrong usage; 3 inconclusive, nothing is wrong but something \
+                  that should prove the log is missing or could not be compared; 4 the log cannot be read.\n\n\
                   Examples:\n  weir audit verify\n  weir audit verify --data-dir /var/lib/weir --report json\n  \
-                  weir audit verify --trust trust.txt --anchor collected.log"
+                  weir audit verify --trust trust.txt --anchor collected.log\n  \
+                  weir audit verify --trust trust.txt --anchor collected.log --chain 6f0c…  # which log should be here\n  \
+                  weir audit verify --trust trust.txt --anchor collected.log --proven-to 81923  # of a log that is pruned"
 )]
 pub struct VerifyArgs {
     /// Which log.
@@ -34,6 +36,13 @@ pub struct VerifyArgs {
     /// Lines that weir printed and somebody collected, with any text around; - is standard input
     #[arg(long, value_name = "FILE")]
     pub anchor: Vec<PathBuf>,
+    /// The log that should be here: its 32 digits, with or without  weir/audit/
+    #[arg(long, value_name = "ID", value_parser = chain)]
+    pub chain: Option<ChainId>,
+    /// Entries that an earlier verification with --anchor was proven to (`anchored.entries` of its report): collected checkpoints of
+    /// no more were compared then, and may lie before what was pruned since
+    #[arg(long, value_name = "ENTRIES", default_value_t = 0, hide_default_value = true, requires = "anchor")]
+    pub proven_to: u64,
     /// Lines for people, or one JSON object for programs
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub report: ReportFormat,
@@ -49,15 +58,15 @@ pub enum ReportFormat {
 }
 
 pub(super) fn run(args: &VerifyArgs, now: u64, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    let (data_dir, against, unreadable) = match given(args) {
+    let (data_dir, against, cut) = match given(args) {
         Ok(given) => given,
         Err(message) => {
             writeln!(err, "error: {message}")?;
             return Ok(Exit::Usage);
         }
     };
-    if unreadable > 0 {
-        writeln!(err, "warning: {unreadable} collected lines speak of a checkpoint and hold none")?;
+    if cut > 0 {
+        writeln!(err, "{cut} checkpoints at the edges of collected files are cut short: passed over")?;
     }
     let result = weir_audit_store::verify_against(&data_dir, &against);
     let exit = match &result {
@@ -73,7 +82,7 @@ pub(super) fn run(args: &VerifyArgs, now: u64, out: &mut impl Write, err: &mut i
     }
     match args.report {
         ReportFormat::Json => {
-            let report = JsonReport::new(&result, exit, against.trust.is_some());
+            let report = JsonReport::new(&result, exit, against.trust.is_some(), cut);
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         }
         ReportFormat::Text => {
@@ -87,15 +96,32 @@ pub(super) fn run(args: &VerifyArgs, now: u64, out: &mut impl Write, err: &mut i
     Ok(exit)
 }
 
-/// The log, what it is held against, and how many collected lines hold no checkpoint. Read before the log, which is the newer then.
+/// The log, what it is held against, and how many collected checkpoints are cut short. Read before the log, which is the newer then.
 fn given(args: &VerifyArgs) -> Result<(PathBuf, Against, u64), String> {
     let data_dir = args.log.data_dir(&Surroundings::of_process())?;
     let trust = args.trust.as_deref().map(collected::trust).transpose()?;
+    let mut against = Against { trust, chain: args.chain, proven: args.proven_to, ..Against::default() };
     if args.anchor.is_empty() {
-        return Ok((data_dir, Against { trust, anchors: None }, 0));
+        return Ok((data_dir, against, 0));
     }
-    let collected = collected::anchors(&args.anchor)?;
-    Ok((data_dir, Against { trust, anchors: Some(collected.checkpoints) }, collected.unreadable))
+    let keys = against.trust.as_ref();
+    // Without a list of keys and without a name any log may be the one.
+    let wanted = |chain: &ChainId| match (args.chain, keys) {
+        (Some(asked), _) => asked == *chain,
+        (None, Some(keys)) => !keys.of(chain).is_empty(),
+        (None, None) => true,
+    };
+    let collected = collected::anchors(&args.anchor, wanted)?;
+    against.others = collected.others;
+    against.anchors = Some(collected.checkpoints.into_iter().collect());
+    let lines = collected.first_unreadable.map(|first| Doubt::Lines { checkpoints: collected.unreadable, first });
+    against.doubts.extend(lines);
+    Ok((data_dir, against, collected.cut))
+}
+
+fn chain(text: &str) -> Result<ChainId, String> {
+    let id = text.strip_prefix("weir/audit/").unwrap_or(text);
+    id.parse().map_err(|_| "32 hexadecimal digits, as in the lines of  weir audit key".to_owned())
 }
 
 fn write_text(report: &Report, now: u64, out: &mut impl Write) -> io::Result<()> {
@@ -112,26 +138,17 @@ fn write_text(report: &Report, now: u64, out: &mut impl Write) -> io::Result<()>
             }
             writeln!(out, "root {}", report.root)
         }
-        Verdict::Inconclusive if report.rows == 0 => writeln!(out, "inconclusive: the log has no entries"),
-        Verdict::Inconclusive if report.covered => writeln!(
-            out,
-            "inconclusive: {entries}, chain and tree intact, but the newest {} are in no checkpoint, more than weir ever leaves: \
-             checkpoints are gone, or could not be made",
-            report.newer.unwrap_or_default()
-        ),
-        Verdict::Inconclusive if report.anchors.is_some() => {
-            let (own, others) = report.anchors.unwrap_or_default();
-            writeln!(
-                out,
-                "inconclusive: {entries}, chain and tree intact, but no collected checkpoint covers them \
-                 ({own} of this log, {others} of others)"
-            )
+        Verdict::Inconclusive => {
+            match report.doubts.as_slice() {
+                [only] if report.rows == 0 => writeln!(out, "inconclusive: {only}"),
+                [only] => writeln!(out, "inconclusive: {entries}, chain and tree intact, but {only}"),
+                doubts => {
+                    writeln!(out, "inconclusive: {entries}, chain and tree intact, but not proven:")?;
+                    doubts.iter().try_for_each(|doubt| writeln!(out, "  {doubt}"))
+                }
+            }?;
+            write_coverage(report, now, out)
         }
-        Verdict::Inconclusive => writeln!(
-            out,
-            "inconclusive: {entries}, chain and tree intact, but there is no checkpoint that a known key signed to say how many \
-             there should be"
-        ),
         Verdict::Tampered => {
             for finding in &report.findings {
                 writeln!(out, "{finding}")?;
@@ -158,7 +175,8 @@ fn write_coverage(report: &Report, now: u64, out: &mut impl Write) -> io::Result
     }
     let (Some(anchored), Some((own, others))) = (report.anchored, report.anchors) else { return Ok(()) };
     let others = if others > 0 { format!(" ({others} more of other logs)") } else { String::new() };
-    writeln!(out, "{own} collected checkpoints{others}, anchored to entry {}", anchored.size.saturating_sub(1))?;
+    let own = super::super::count(usize::try_from(own).unwrap_or(usize::MAX), "collected checkpoint");
+    writeln!(out, "{own}{others}, anchored to entry {}", anchored.size.saturating_sub(1))?;
     if anchored.newer > 0 {
         let (first, last) = (anchored.size, report.size.saturating_sub(1));
         writeln!(out, "UNANCHORED: entries {first}–{last}, {} of them{}", anchored.newer, age(&anchored, now))?;
@@ -166,13 +184,31 @@ fn write_coverage(report: &Report, now: u64, out: &mut impl Write) -> io::Result
     Ok(())
 }
 
-/// What was not proven, for want of something to prove it with.
+/// What was not proven, for want of something to prove it with, and how it can be.
 fn write_hints(report: &Report, trusted: bool, err: &mut impl Write) -> io::Result<()> {
     if report.signed && !trusted {
         writeln!(err, "signatures were checked with the keys beside the log, which prove little: use  --trust FILE")?;
     }
     if report.verdict() == Verdict::Verified && report.anchors.is_none() {
         writeln!(err, "an older copy of the whole directory would not be noticed: use  --anchor FILE")?;
+    }
+    let cures = report.doubts.iter().filter_map(|doubt| match doubt {
+        Doubt::Pruned { .. } => Some(
+            "where an earlier verification compared those, say to how many entries, and give its lines again: use  --proven-to ENTRIES",
+        ),
+        Doubt::OlderKey { .. } => {
+            Some("a copy from before the change of keys is verified with the trust file of then; a key that never signed does not belong there")
+        }
+        Doubt::WhichLog { .. } => Some("say which log should be here: use  --chain ID"),
+        Doubt::Empty
+        | Doubt::NoCheckpoint
+        | Doubt::NoAnchor { .. }
+        | Doubt::NotKept
+        | Doubt::Tail { .. }
+        | Doubt::Lines { .. } => None,
+    });
+    for cure in cures {
+        writeln!(err, "{cure}")?;
     }
     Ok(())
 }
@@ -198,6 +234,8 @@ struct JsonReport<'a> {
     anchored: Option<JsonCoverage>,
     anchors: Option<u64>,
     anchors_of_other_logs: Option<u64>,
+    anchors_cut: u64,
+    doubts: Vec<JsonDoubt>,
     findings: Vec<JsonFinding<'a>>,
     findings_left_out: u64,
     intact: &'a [(u64, u64)],
@@ -218,8 +256,14 @@ struct JsonFinding<'a> {
     detail: &'a str,
 }
 
+#[derive(Debug, Serialize)]
+struct JsonDoubt {
+    class: &'static str,
+    detail: String,
+}
+
 impl<'a> JsonReport<'a> {
-    fn new(result: &'a Result<Report, StoreError>, exit: Exit, trusted: bool) -> Self {
+    fn new(result: &'a Result<Report, StoreError>, exit: Exit, trusted: bool, cut: u64) -> Self {
         let verdict = match exit {
             Exit::Good => Verdict::Verified.name(),
             Exit::Tampered => Verdict::Tampered.name(),
@@ -233,6 +277,8 @@ impl<'a> JsonReport<'a> {
             last: finding.last,
             detail: &finding.detail,
         });
+        let doubts = report.iter().flat_map(|report| &report.doubts);
+        let doubts = doubts.map(|doubt| JsonDoubt { class: doubt.name(), detail: doubt.to_string() });
         Self {
             verdict,
             error: result.as_ref().err().map(ToString::to_string),
@@ -247,6 +293,8 @@ impl<'a> JsonReport<'a> {
             anchored: report.and_then(|report| report.anchored).map(JsonCoverage::new),
             anchors: report.and_then(|report| report.anchors).map(|(own, _)| own),
             anchors_of_other_logs: report.and_then(|report| report.anchors).map(|(_, others)| others),
+            anchors_cut: cut,
+            doubts: doubts.collect(),
             findings: findings.collect(),
             findings_left_out: report.map_or(0, |report| report.left_out),
             intact: report.map_or(&[], |report| &report.good),
