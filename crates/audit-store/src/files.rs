@@ -156,7 +156,8 @@ pub(crate) fn read_small(path: &Path) -> Result<Option<String>, StoreError> {
 pub(crate) fn read_at_most(path: &Path, bytes_max: u64) -> Result<Option<String>, StoreError> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        // Where a file takes the place of its directory, the better words are those of making the directory.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(StoreError::file("read", path)(error)),
     };
     let mut bytes = Vec::new();
