@@ -6,7 +6,7 @@ use weir_testkit::{KeyKind, TokenIssuer};
 
 use crate::batch::{self, Header, Record};
 use crate::closed;
-use crate::ground::{ISSUER, WEIR, Weir, token, topic};
+use crate::ground::{ISSUER, WEIR, Weir, token, topic, until};
 use crate::wire::{
     self, Bytes, Client, FETCH, HEARTBEAT, METADATA, PRODUCE, fetch_body, fetched, flexible, metadata_body,
     oauthbearer, produce_body, produced, request, sized,
@@ -98,14 +98,17 @@ fn connections(walks: &mut Walks) {
         sends(weir.open(), &sized(&request(METADATA, 1, 1, &[metadata_body(&[]), vec![0]].concat())))
     });
     add(walks, "login-late", &NARROW, |weir| closed(weir.apps()));
-    add(walks, "too-many-of-an-address", &NARROW, |weir| crowd(|| weir.open(), 3));
-    add(walks, "too-many", &SMALL, |weir| crowd(|| weir.open(), 3));
-    add(walks, "too-many-logins", &SMALL, |weir| crowd(|| weir.apps(), 1));
-    add(walks, "too-many-logins-of-an-address", &SHARES, |weir| crowd(|| weir.apps(), 4));
+    add(walks, "too-many-of-an-address", &NARROW, |weir| crowd(weir, || weir.open(), 3));
+    add(walks, "too-many", &SMALL, |weir| crowd(weir, || weir.open(), 3));
+    add(walks, "too-many-logins", &SMALL, |weir| crowd(weir, || weir.apps(), 1));
+    add(walks, "too-many-logins-of-an-address", &SHARES, |weir| crowd(weir, || weir.apps(), 4));
 }
 
 /// So many are let in; the next is not.
-fn crowd(connect: impl Fn() -> Client, places: usize) -> Got {
+fn crowd(weir: &Weir, connect: impl Fn() -> Client, places: usize) -> Got {
+    // Whoever was there before may have gone without weir knowing it yet.
+    let open = |listener: &str| weir.metric(&format!("weir_connections{{listener=\"{listener}\"}}"));
+    until("nobody is there", || open("open") + open("apps") == 0.0);
     let mut inside = (0..places).map(|_| connect()).collect::<Vec<_>>();
     assert!(inside.iter_mut().all(|client| client.call(wire::API_VERSIONS, 0, &[]).is_some()));
     closed(connect())

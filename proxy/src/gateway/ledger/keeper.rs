@@ -185,3 +185,6 @@ fn keep(file: &CheckpointFile, signer: &mut Signer, state: &ChainState) -> Resul
     file.write(&signed)?;
     KeptCheckpoint::new(signed, state.head.frontier.clone()).ok_or(Failure::Tree)
 }
+
+#[cfg(test)]
+mod tests;
