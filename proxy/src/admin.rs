@@ -70,7 +70,8 @@ async fn ready(State(admin): State<Admin>) -> Response {
         0 => "",
         _ => "nobody takes checkpoints from standard output: new entries are not anchored\n",
     };
-    let note = note + stuck;
+    let mut note = note + stuck;
+    admin.shared.keys.ageing().iter().for_each(|line| note.extend([line, "\n"]));
     if reasons.is_empty() {
         (StatusCode::OK, format!("ready\n{note}")).into_response()
     } else {

@@ -111,19 +111,41 @@ pub fn load_and_compile(
     surroundings: &Surroundings<'_>,
     problems: &mut Problems,
 ) -> Option<(Config, PolicySet)> {
-    load_watched(path, surroundings, problems).0
+    compiled(path, surroundings, &Files::default(), problems)
 }
 
-/// [`load_and_compile`], and what was read for it, also when it is wrong.
+/// [`load_and_compile`], runs the policies' own tests, and gives what was read for it, also when it is wrong. This is for whoever is to
+/// serve with it.
 pub fn load_watched(
     path: &Path,
     surroundings: &Surroundings<'_>,
     problems: &mut Problems,
 ) -> (Option<(Config, PolicySet)>, Seen) {
     let files = Files::default();
-    let (config, input) = read(path, surroundings, &files, problems);
+    let loaded = compiled(path, surroundings, &files, problems);
+    if let Some((_, policies)) = &loaded {
+        run_tests(policies, problems);
+    }
+    (loaded, files.into_seen())
+}
+
+fn compiled(
+    path: &Path,
+    surroundings: &Surroundings<'_>,
+    files: &Files,
+    problems: &mut Problems,
+) -> Option<(Config, PolicySet)> {
+    let (config, input) = read(path, surroundings, files, problems);
     let policies = input.and_then(|input| input.compile(problems));
-    (config.zip(policies), files.into_seen())
+    config.zip(policies)
+}
+
+/// Runs the tests that policies carry: a policy that does not do what its author says that it does is wrong like one that cannot be read.
+fn run_tests(policies: &PolicySet, problems: &mut Problems) {
+    for test in policies.run_tests().into_iter().filter(|test| !test.passed) {
+        let message = format!("test `{}` of the policy fails", test.name);
+        problems.error(test.place, message, "see what comes out instead:  weir policy test");
+    }
 }
 
 /// What policies are compiled from.

@@ -22,6 +22,7 @@ mod places;
 mod pool;
 mod probe;
 mod reload;
+mod salting;
 mod serve;
 mod socket;
 mod telemetry;

@@ -55,6 +55,11 @@ fn many_errors_are_reported_at_once() {
 }
 
 #[test]
+fn a_policy_that_fails_its_own_test_is_an_error() {
+    check("tests/check/failing-test.yaml", false, false, "failing-test.expected");
+}
+
+#[test]
 fn warnings_count_only_when_strict() {
     check("tests/check/one-warning.yaml", false, true, "one-warning.expected");
     check("tests/check/one-warning.yaml", true, false, "one-warning.expected");

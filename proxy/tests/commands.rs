@@ -1,6 +1,7 @@
 //! The commands of the first minutes and of an operator, as the built binary runs them.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use weir_authn::{Algorithm, Identity, IssuerConfig, IssuerKeys, Jwks, parse_client_initial};
-use weir_testkit::{Kafka, KafkaOptions, Listener, WeirYaml, WorkDir};
+use weir_testkit::{Kafka, KafkaOptions, KeyKind, Listener, TokenIssuer, WeirYaml, WorkDir};
 
 fn weir(dir: &WorkDir, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_weir")).args(arguments).current_dir(dir.path()).output().unwrap()
@@ -192,4 +193,46 @@ fn what_the_configuration_names_is_tried() {
     assert!(run(&dir, 1, &["check", "--connect"]).0.contains("closed the connection"));
     closes.join().unwrap();
     assert!(run(&dir, 1, &["check", "--connect"]).0.contains(&format!("cannot reach {address}")));
+}
+
+/// Serves a key set over HTTP, with that `Date`, and gives its address.
+fn key_server(jwks: String, date: &'static str) -> String {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in socket.incoming() {
+            let mut stream = stream.unwrap();
+            let asked = stream.read(&mut [0; 4096]);
+            let length = jwks.len();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n{date}connection: close\r\n\r\n");
+            drop((asked, stream.write_all(format!("{head}{jwks}").as_bytes())));
+        }
+    });
+    format!("http://{address}/keys")
+}
+
+#[test]
+fn an_issuer_whose_clock_is_off_is_named() {
+    let dir = WorkDir::new().unwrap();
+    let issuer = TokenIssuer::new("https://issuer.test", &[("ec-1", KeyKind::P256)]).unwrap();
+    let told = |date: &'static str, skew: &str| {
+        let jwks = format!("{{ url: \"{}\" }}", key_server(issuer.jwks(), date));
+        let yaml = WeirYaml::new("127.0.0.1:1").listener(Listener::anonymous("try", "127.0.0.1:9192", &["a"]));
+        let yaml = yaml.issuer_at(issuer.name(), "kafka", &jwks).policy("p", POLICY);
+        yaml.section("identity", skew).write(&dir).unwrap();
+        // No broker is there: that is an error of its own.
+        run(&dir, 1, &["check", "--connect"]).0
+    };
+    let out = told("date: Fri, 01 Jan 2021 00:00:00 GMT\r\n", "clock_skew: 5m");
+    assert!(
+        out.contains("warning: issuer `https://issuer.test`: its clock is ") && out.contains(" s behind, more"),
+        "{out}"
+    );
+    let out = told("date: Tue, 01 Jan 2999 00:00:00 GMT\r\n", "clock_skew: 5m");
+    assert!(out.contains(" s ahead, more than `identity.clock_skew`"), "{out}");
+    // The controls: one that is allowed to be off, and one that does not say.
+    let out = told("date: Fri, 01 Jan 2021 00:00:00 GMT\r\n", "clock_skew: 3650d");
+    assert!(out.contains(" s behind") && !out.contains("more than `identity.clock_skew`"), "{out}");
+    let out = told("", "clock_skew: 5m");
+    assert!(out.contains("it does not tell the time") && !out.contains("its clock"), "{out}");
 }

@@ -169,6 +169,7 @@ fn everything_supported_is_read() {
     assert_eq!(try_it.auth, ListenerAuth::Anonymous { groups: vec!["try".into(), "testers".into()] });
     let identity = &config.identity;
     assert_eq!((identity.clock_skew, identity.session_max), (Duration::from_secs(10), Duration::from_secs(1800)));
+    assert_eq!(identity.keys_age_max, Duration::from_secs(24 * 3600));
     assert_eq!(identity.issuers[0].audience, ["kafka"]);
     assert_eq!(
         (identity.issuers[0].principal_path.as_str(), identity.issuers[0].groups_path.as_str()),
@@ -671,4 +672,21 @@ fn retention_is_whole_or_refused() {
     check("{ day: 90 }", "error: unknown key `day`", 13, "did you mean `days`?");
     let kept = "warning: `days` has no effect with `then: stop`: every entry is kept";
     check("{ days: 90 }", kept, 19, "remove it, or say then: prune");
+}
+
+#[test]
+fn keys_may_not_become_old_before_they_can_be_fetched_again() {
+    let check = |age: &str, expected: &[&str]| {
+        check("session_max: 30m", &format!("session_max: 30m\n  keys_age_max: {age}"), expected);
+    };
+    check("1h", &[]);
+    let warning = "warning: `keys_age_max` is less than an hour | weir.yaml:AT:17 an issuer that is away for so long keeps everybody out";
+    let error =
+        "error: `keys_age_max` is too short | weir.yaml:AT:17 at least 10s: keys are fetched twice in this time";
+    let line = 2 + WHOLE.lines().position(|line| line.trim() == "session_max: 30m").unwrap();
+    let at = |text: &str| text.replace("AT", &line.to_string());
+    check("3599s", &[at(warning).as_str()]);
+    check("10s", &[at(warning).as_str()]);
+    check("9s", &[at(error).as_str()]);
+    check("0s", &[at(error).as_str()]);
 }

@@ -221,6 +221,78 @@ fn keys_come_from_their_new_place_alone_after_a_reload() {
 }
 
 #[test]
+fn keys_that_are_too_old_let_nobody_in() {
+    let mut server = server(300);
+    let weir = Weir::start(server.issuer(), "discover");
+    let token = server.token().unwrap();
+    weir.keys_live_for(server.issuer(), "10s");
+    // The control: as long as the issuer is there, its keys are fetched before they are old.
+    let fetched = weir.refreshes(server.issuer(), "ok");
+    weir.until("they are fetched anew", |weir| weir.refreshes(server.issuer(), "ok") >= fetched + 3.0);
+    weir.lets_in(&token);
+    assert_eq!(weir.log("keys.expired").len(), 0);
+
+    server.stop().unwrap();
+    weir.lets_in(&token);
+    weir.until("it says that they age", |weir| {
+        let ready = weir.readyz();
+        ready.starts_with("HTTP/1.1 200") && ready.contains(" s old and let nobody in from 10 s on: cannot connect to ")
+    });
+    weir.until("they are too old", |weir| !weir.log("keys.expired").is_empty());
+    weir.refuses(&token, NO_KEYS);
+    let counted = |counter: &str| weir.metric(counter).unwrap_or(0.0);
+    errors::walks_row("keys-expired").holds("58", &weir.log("keys.expired"), counted);
+    let ready = weir.readyz();
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("those from before are too old: "), "{ready}");
+    let age = |weir: &Weir| weir.metric(&format!("weir_key_set_age_seconds{{issuer=\"{}\"}}", server.issuer()));
+    assert!(age(&weir).is_some_and(|age| age >= 10.0), "an alert on it must go on");
+    assert_eq!(weir.metric("weir_key_set_age_max_seconds"), Some(10.0));
+
+    server.start_again().unwrap();
+    weir.lets_in(&token);
+    weir.until("it is ready", |weir| weir.readyz().starts_with("HTTP/1.1 200"));
+    assert_eq!(weir.log("keys.expired").len(), 1, "once");
+}
+
+#[test]
+fn keys_that_no_longer_fit_are_none() {
+    let server = server(300);
+    let weir = Weir::start(server.issuer(), "discover");
+    let token = server.token().unwrap();
+    weir.lets_in(&token);
+    // The server signs with RS256: none of its keys is for what may be used now.
+    weir.keys_move_to(server.issuer(), "discover\n      algorithms: [ES256]");
+    weir.until("it says so", |weir| weir.log("keys.missing").iter().any(|line| line["reason"] == "no_key_fits"));
+    assert_eq!(weir.login(&token).error, 58);
+    assert!(weir.readyz().starts_with("HTTP/1.1 503"), "{}", weir.readyz());
+    // The control: the same keys fit again.
+    weir.keys_move_to(server.issuer(), "discover\n      algorithms: [RS256]");
+    weir.lets_in(&token);
+}
+
+#[test]
+fn an_authority_that_is_trusted_no_more_takes_its_keys_with_it() {
+    let (authority, other) = (Authority::new("test authority").unwrap(), Authority::new("another").unwrap());
+    let certificate = authority.issue(&["localhost"]).unwrap();
+    let folder = WorkDir::new().unwrap();
+    let (cert, key) = (folder.write("tls.crt", certificate.cert), folder.write("tls.key", certificate.key));
+    let options = OidcOptions { tls: Some((cert.unwrap(), key.unwrap())), ..OidcOptions::default() };
+    let mut server = OidcServer::start(options).unwrap();
+    let token = server.token().unwrap();
+    let weir = Weir::start_anyhow(server.issuer(), "{ discover: true, ca: ca.pem }", &[("ca.pem", authority.pem())]);
+    weir.lets_in(&token);
+    server.stop().unwrap();
+    // The control: one authority more takes nothing away, though nobody can be asked.
+    weir.put("ca.pem", &format!("{}{}", authority.pem(), other.pem()));
+    weir.lets_in(&token);
+    weir.put("ca.pem", other.pem());
+    weir.refuses(&token, NO_KEYS);
+    weir.put("ca.pem", authority.pem());
+    server.start_again().unwrap();
+    weir.lets_in(&token);
+}
+
+#[test]
 fn keys_come_from_a_server_whose_certificate_holds() {
     let authority = Authority::new("test authority").unwrap();
     let certificate = authority.issue(&["localhost"]).unwrap();

@@ -140,3 +140,46 @@ fn what_is_wrong_is_not_used_and_what_needs_a_restart_is_named() {
     scene.change("config.reloaded", || scene.write("weir.yaml", &weir_yaml));
     wait("the gauge", || (scene.metric("weir_config_current") == "1").then_some(()));
 }
+
+#[test]
+fn a_listener_that_only_a_restart_changes_keeps_what_stands_beside_it_from_acting() {
+    let scene = Scene::enter("orders.keys");
+    let weir_yaml = scene.stage.dir.read("weir.yaml").unwrap();
+    // The two are meant together: another door, and a policy for who comes in by it.
+    let other = weir_yaml.replace("auth: [oauthbearer]", "auth: { anonymous: { groups: [guests] } }");
+    assert_ne!(other, weir_yaml);
+    let reloaded = scene.events("config.reloaded").len();
+    let rejected = scene.change("config.rejected", || {
+        scene.write("weir.yaml", &(other + "limits: { idle_timeout: 9m }\n"));
+        scene.write("policies/test.yaml", &with_emails());
+    });
+    assert!(rejected["detail"].as_str().unwrap().contains("listeners.apps.auth"), "{rejected}");
+    let value = |counter: &str| scene.metric(counter).parse().unwrap();
+    errors::walks_row("config-listener").holds("nothing", std::slice::from_ref(&rejected), value);
+    assert_eq!(scene.metric("weir_config_current"), "0");
+    assert_eq!(scene.events("config.reloaded").len(), reloaded, "nothing of it acts");
+    // The control: with the listener as it was, the policy acts.
+    let applied = scene.change("config.reloaded", || scene.write("weir.yaml", &weir_yaml));
+    assert!(applied["files"].as_str().unwrap().contains("policies/test.yaml"), "{applied}");
+}
+
+#[test]
+fn a_policy_whose_own_tests_fail_is_not_used() {
+    let scene = Scene::enter("orders.keys");
+    let tested = |expected: &str| {
+        let test = format!(
+            "tests:\n  - name: cards keep four digits\n    given: {{ topic: orders.eu, direction: produce, groups: [apps], value: \
+             {{ card: \"4111111111111111\" }} }}\n    expect: {{ value: {{ card: \"{expected}\" }} }}\n"
+        );
+        POLICY.replace("tests: []\n", &test)
+    };
+    let rejected = scene.change("config.rejected", || scene.write("policies/test.yaml", &tested("4111111111111111")));
+    assert_eq!(rejected["detail"], "test `cards keep four digits` of the policy fails");
+    assert!(rejected["place"].as_str().unwrap().contains("policies/test.yaml:"), "{rejected}");
+    let value = |counter: &str| scene.metric(counter).parse().unwrap();
+    errors::walks_row("config-policy-test").holds("nothing", std::slice::from_ref(&rejected), value);
+    let checked = scene.stage.weir().options().run(&["check", "--config", "weir.yaml"]).unwrap();
+    assert!(!checked.status.success() && checked.stdout.contains("of the policy fails"), "{}", checked.stdout);
+    // The control: the same policy with the test that it passes.
+    scene.change("config.reloaded", || scene.write("policies/test.yaml", &tested("************1111")));
+}

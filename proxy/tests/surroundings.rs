@@ -20,6 +20,8 @@ mod broker;
 mod errors;
 #[path = "surroundings/refusals.rs"]
 mod refusals;
+#[path = "surroundings/shares.rs"]
+mod shares;
 #[path = "bad_input/wire.rs"]
 #[expect(dead_code, reason = "shared with another test binary")]
 mod wire;

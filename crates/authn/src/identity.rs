@@ -102,10 +102,23 @@ impl Identity {
     /// `IdentityError` when the issuer is not one of those whose keys are fetched, or no key of the set fits its algorithms: the keys from
     /// before are then the better ones.
     pub fn with_keys(&self, issuer: &str, jwks: Jwks) -> Result<Self, IdentityError> {
+        self.with(issuer, Some(jwks))
+    }
+
+    /// The same issuers, one of them without the keys that were fetched: they are too old to be believed.
+    ///
+    /// # Errors
+    ///
+    /// `IdentityError` when the issuer is not one of those whose keys are fetched.
+    pub fn without_keys(&self, issuer: &str) -> Result<Self, IdentityError> {
+        self.with(issuer, None)
+    }
+
+    fn with(&self, issuer: &str, jwks: Option<Jwks>) -> Result<Self, IdentityError> {
         let mut fresh = self.clone();
         let slot = fresh.issuers.iter_mut().find(|slot| slot.config.issuer == issuer && slot.fetches());
         let slot = slot.ok_or_else(|| IdentityError::NotFetched { issuer: issuer.to_owned() })?;
-        let config = IssuerConfig { keys: IssuerKeys::Fetched(Some(jwks)), ..slot.config.clone() };
+        let config = IssuerConfig { keys: IssuerKeys::Fetched(jwks), ..slot.config.clone() };
         *slot = Arc::new(Issuer::new(config)?);
         Ok(fresh)
     }

@@ -29,7 +29,9 @@ use crate::cleared::{Cleared, NoEntry};
 use crate::context::BrokerNode;
 use crate::refusal::Code;
 use crate::time::Now;
-use crate::upstream::{Ask, Exchange, Progress, Schedule, UpstreamLogin, UpstreamLoginError, Versions};
+use crate::upstream::{
+    Ask, Exchange, Progress, Salted, Salting, Schedule, UpstreamLogin, UpstreamLoginError, Versions,
+};
 use crate::vetted::Vetted;
 
 use sizes::Sizes;
@@ -56,6 +58,9 @@ pub struct Control {
     schedule: Schedule,
     exchange: Option<Exchange>,
     sizes: Sizes,
+    salting: Option<Salting>,
+    /// A login waits for its password to be salted.
+    waits_for_salt: bool,
     /// How often the broker let weir in.
     logins: u64,
 }
@@ -124,6 +129,8 @@ impl Control {
             schedule: Schedule::new(seed),
             exchange: None,
             sizes: Sizes::default(),
+            salting: None,
+            waits_for_salt: false,
             logins: 0,
         };
         control.ask_api_versions(API_VERSIONS)?;
@@ -136,17 +143,35 @@ impl Control {
     ///
     /// [`ControlError::TooOld`].
     pub fn refresh(&mut self) -> Result<(), ControlError> {
-        if self.expected.is_empty() {
-            self.ask_metadata()
-        } else {
+        if self.is_waiting() {
             self.refresh_wanted = true;
             Ok(())
+        } else {
+            self.ask_metadata()
         }
     }
 
-    /// Whether an answer is due.
+    /// Whether an answer is due, or what is needed to ask the next question.
     pub fn is_waiting(&self) -> bool {
-        !self.expected.is_empty()
+        !self.expected.is_empty() || self.waits_for_salt
+    }
+
+    /// A password that the login needs salted. The work takes milliseconds: its result comes back through [`Control::handle_salted`].
+    pub fn poll_salting(&mut self) -> Option<Salting> {
+        self.salting.take()
+    }
+
+    /// What came of a [`Salting`] of this connection.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Login`].
+    pub fn handle_salted(&mut self, salted: &Salted, now: Now) -> Result<(), ControlError> {
+        self.waits_for_salt = false;
+        match self.exchange.as_mut().map(|exchange| exchange.take_salted(salted)).transpose()?.flatten() {
+            Some(progress) => self.login_goes_on(progress, now),
+            None => Ok(()),
+        }
     }
 
     /// What may be written next.
@@ -234,7 +259,7 @@ impl Control {
 
     /// When [`Control::handle_timeout`] is due, on the monotonic clock: a login is to be renewed.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.schedule.again_at().filter(|_| self.expected.is_empty())
+        self.schedule.again_at().filter(|_| !self.is_waiting())
     }
 
     /// [`Control::poll_timeout`] has passed. `upstream` is who weir is to the broker by now.
@@ -276,7 +301,17 @@ impl Control {
 
     fn take_login_answer(&mut self, frame: BytesMut, now: Now) -> Result<(), ControlError> {
         let Some(exchange) = self.exchange.as_mut() else { return Ok(()) };
-        match exchange.take_answer(frame)? {
+        let progress = exchange.take_answer(frame)?;
+        self.login_goes_on(progress, now)
+    }
+
+    fn login_goes_on(&mut self, progress: Progress, now: Now) -> Result<(), ControlError> {
+        let Some(exchange) = self.exchange.as_mut() else { return Ok(()) };
+        match progress {
+            Progress::Salt(salting) => {
+                self.salting = Some(salting);
+                self.waits_for_salt = true;
+            }
             Progress::Ask(ask) => {
                 let correlation_id = exchange.correlation_id();
                 self.ask_for_login(ask, correlation_id);

@@ -52,4 +52,4 @@ pub use job::{
 pub use sabotage::Sabotage;
 pub use session::{KEYS_WAIT_MAX, READ_CHUNK_BYTES, Session, Start};
 pub use time::Now;
-pub use upstream::{UpstreamLogin, UpstreamLoginError, UpstreamMechanism};
+pub use upstream::{Salted, Salting, UpstreamLogin, UpstreamLoginError, UpstreamMechanism};

@@ -272,6 +272,11 @@ impl Session {
         self.close(reason, now);
     }
 
+    /// What the client began to send did not become whole in time, beneath the frames that are read here: a record of TLS.
+    pub fn handle_client_late(&mut self, now: Now) {
+        self.close(CloseReason::BodyTimeout(self.context.limits.body_timeout), now);
+    }
+
     /// weir is stopping: the client is cut once it has no request open, or at once with `force`.
     pub fn handle_shutdown(&mut self, force: bool, now: Now) {
         self.draining = true;

@@ -6,24 +6,24 @@
 //! ```
 //!
 //! [`UpstreamLogin`] is who weir is to the brokers; an [`Exchange`] is one login, of a session's broker connection or of the control
-//! connection. It makes requests and takes their answers, one at a time, and knows no socket.
+//! connection. It makes requests and takes their answers, one at a time, and knows no socket. What costs milliseconds, salting a password, it
+//! leaves to its caller as a [`Salting`], unless that was done before.
 
 mod exchange;
+mod salting;
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use weir_authn::{Challenge, SaltedPassword, ScramError, ScramHash};
+use weir_authn::{ScramError, ScramHash};
 use zeroize::Zeroizing;
 
 use crate::time::Now;
 
-pub(crate) use exchange::{Ask, Exchange, Progress, Versions};
+use self::salting::Kept;
 
-/// Salted passwords that are kept: each user of a cluster has one salt per mechanism, and a new one with a new password.
-const SALTED_PASSWORDS_MAX: usize = 8;
+pub(crate) use exchange::{Ask, Exchange, Progress, Versions};
+pub use salting::{Salted, Salting};
 
 /// Characters of a broker's own words that are repeated in a message.
 const BROKER_TEXT_CHARS_MAX: usize = 200;
@@ -53,20 +53,14 @@ pub struct UpstreamLogin {
     mechanism: UpstreamMechanism,
     username: String,
     password: Zeroizing<String>,
-    salted: Mutex<VecDeque<Salted>>,
-}
-
-struct Salted {
-    salt: Vec<u8>,
-    iterations: u32,
-    password: SaltedPassword,
+    salted: Kept,
 }
 
 impl UpstreamLogin {
     /// A login with a password. It remembers what is costly to make of it: one of these serves all connections until the password
     /// is replaced.
     pub fn new(mechanism: UpstreamMechanism, username: String, password: Zeroizing<String>) -> Self {
-        Self { mechanism, username, password, salted: Mutex::default() }
+        Self { mechanism, username, password, salted: Kept::default() }
     }
 
     /// How it proves itself.
@@ -88,21 +82,6 @@ impl UpstreamLogin {
     /// Whether it is that password.
     pub fn has_password(&self, password: &str) -> bool {
         *self.password == password
-    }
-
-    /// The password, salted as the broker asks for. Whoever comes meanwhile waits for it instead of making it once more.
-    fn salted(&self, hash: ScramHash, challenge: &Challenge) -> SaltedPassword {
-        let (salt, iterations) = (challenge.salt(), challenge.iterations());
-        let mut kept = self.salted.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = kept.iter().find(|it| it.salt == salt && it.iterations == iterations.get()) {
-            return found.password.clone();
-        }
-        let password = SaltedPassword::new(hash, &self.password, salt, iterations);
-        if kept.len() >= SALTED_PASSWORDS_MAX {
-            kept.pop_front();
-        }
-        kept.push_back(Salted { salt: salt.to_vec(), iterations: iterations.get(), password: password.clone() });
-        password
     }
 
     /// What a broker says, fit for one line of a log: cut, without control characters, and not at all if it repeats the password.
@@ -274,23 +253,6 @@ mod tests {
         let distinct = nonces.iter().collect::<std::collections::HashSet<_>>();
         assert_eq!(distinct.len(), nonces.len());
         assert!(nonces.iter().all(|nonce| nonce.len() == 64 && nonce.bytes().all(|byte| byte.is_ascii_hexdigit())));
-    }
-
-    #[test]
-    fn salted_passwords_are_kept_up_to_a_number() {
-        let login = login("hunter2");
-        let challenge = |salt: usize| {
-            let first = weir_authn::ClientFirst::new(ScramHash::Sha256, "weir", "abc".to_owned());
-            let salt = ["YQ==", "Yg==", "Yw==", "ZA==", "ZQ==", "Zg==", "Zw==", "aA==", "aQ=="][salt];
-            first.challenge(format!("r=abcd,s={salt},i=4096").as_bytes()).unwrap()
-        };
-        for salt in 0..=SALTED_PASSWORDS_MAX {
-            login.salted(ScramHash::Sha256, &challenge(salt));
-            login.salted(ScramHash::Sha256, &challenge(salt));
-            assert_eq!(login.salted.lock().unwrap().len(), (salt + 1).min(SALTED_PASSWORDS_MAX));
-        }
-        let oldest = login.salted.lock().unwrap().front().unwrap().salt.clone();
-        assert_eq!(oldest, b"b", "the oldest went");
     }
 
     #[test]

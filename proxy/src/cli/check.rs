@@ -48,7 +48,7 @@ pub fn run(args: &CheckArgs, out: &mut impl Write) -> ExitCode {
 /// When `out` cannot be written.
 pub fn report(args: &CheckArgs, surroundings: &Surroundings<'_>, out: &mut impl Write) -> io::Result<bool> {
     let mut problems = Problems::default();
-    let loaded = config::load_and_compile(&args.config, surroundings, &mut problems);
+    let (loaded, _) = config::load_watched(&args.config, surroundings, &mut problems);
     problems.sort();
     let good = loaded.is_some() && problems.errors() == 0 && !(args.strict && problems.warnings() > 0);
     if let (true, true, Some((config, _))) = (args.show, good, &loaded) {

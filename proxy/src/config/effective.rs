@@ -108,7 +108,7 @@ const SECTIONS: &[&str] = &[
 /// What is in force when a key is absent. A test compares it with what absent keys become.
 const DEFAULTS: &str = r#"
 upstream: { node_ids: ["0-9"], connect_timeout: 5s, message_bytes_max: 1048588B }
-identity: { clock_skew: 30s, session_max: 1h, issuers: [] }
+identity: { clock_skew: 30s, keys_age_max: 24h, session_max: 1h, issuers: [] }
 keys: []
 audit:
   durability: strict

@@ -20,6 +20,8 @@ pub struct IdentityConfig {
     pub key_sources: Vec<KeySource>,
     /// How far an issuer's clock may be off.
     pub clock_skew: Duration,
+    /// How old fetched keys may be. Older ones let nobody in: nothing is known of what their issuer withdrew since.
+    pub keys_age_max: Duration,
     /// How long a session may last; clients are told the shorter of this and what is left of their token.
     pub session_max: Duration,
 }
@@ -42,6 +44,7 @@ impl Loader<'_> {
                 issuers: Vec::new(),
                 key_sources: Vec::new(),
                 clock_skew: CLOCK_SKEW,
+                keys_age_max: KEYS_AGE_MAX,
                 session_max: SESSION_MAX,
             });
         };
@@ -49,6 +52,10 @@ impl Loader<'_> {
         let clock_skew = match map.take("clock_skew") {
             Some(node) => read_clock_skew(node, problems),
             None => Some(CLOCK_SKEW),
+        };
+        let keys_age_max = match map.take("keys_age_max") {
+            Some(node) => read_keys_age_max(node, problems),
+            None => Some(KEYS_AGE_MAX),
         };
         let session_max = limits::duration(map.take("session_max"), "session_max", SESSION_MAX, problems);
         unsupported::key(&mut map, "users", "identity.users", "this build takes tokens only", problems);
@@ -63,6 +70,7 @@ impl Loader<'_> {
             issuers,
             key_sources: key_sources.into_iter().flatten().collect(),
             clock_skew: clock_skew?,
+            keys_age_max: keys_age_max?,
             session_max: session_max?,
         })
     }
@@ -184,6 +192,20 @@ fn read_clock_skew(node: &Node, problems: &mut Problems) -> Option<Duration> {
     Some(skew)
 }
 
+fn read_keys_age_max(node: &Node, problems: &mut Problems) -> Option<Duration> {
+    let age = node.as_duration("keys_age_max", problems)?;
+    if age < KEYS_AGE_LEAST {
+        let cure = format!("at least {}s: keys are fetched twice in this time", KEYS_AGE_LEAST.as_secs());
+        problems.error(&node.place, "`keys_age_max` is too short", cure);
+        return None;
+    }
+    if age < KEYS_AGE_SANE {
+        let cure = "an issuer that is away for so long keeps everybody out";
+        problems.warning(&node.place, "`keys_age_max` is less than an hour", cure);
+    }
+    Some(age)
+}
+
 /// Lets `weir_authn` judge the issuer; what was not reported yet is that no key fits.
 fn try_issuer(config: &IssuerConfig, place: &Place, problems: &mut Problems) {
     if let Err(error) = Identity::new(vec![config.clone()], CLOCK_SKEW, SESSION_MAX) {
@@ -194,4 +216,10 @@ fn try_issuer(config: &IssuerConfig, place: &Place, problems: &mut Problems) {
 const CLOCK_SKEW: Duration = Duration::from_secs(30);
 /// Clocks that are set by the network differ by less.
 const CLOCK_SKEW_SANE: Duration = Duration::from_secs(300);
+/// An issuer that is away for a night and a morning keeps nobody out; a key that it withdrew for a reason is good for no longer.
+const KEYS_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Half of it lies between two attempts to fetch keys, and an attempt takes up to 4 s.
+const KEYS_AGE_LEAST: Duration = Duration::from_secs(10);
+/// Issuers are restarted, moved and upgraded.
+const KEYS_AGE_SANE: Duration = Duration::from_secs(3600);
 const SESSION_MAX: Duration = Duration::from_secs(3600);

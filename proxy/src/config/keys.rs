@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use weir_policy::{Key, KeyUse};
 use weir_yaml::{MapReader, Node, Problems};
+use zeroize::Zeroizing;
 
 use super::files::SecretFileError;
 use super::{Loader, unsupported};
@@ -72,7 +73,8 @@ impl Loader<'_> {
                 return None;
             }
         };
-        let secret = STANDARD.decode(text.trim()).ok().and_then(|bytes| <[u8; SECRET_BYTES]>::try_from(bytes).ok());
+        let bytes = STANDARD.decode(text.trim()).ok().map(Zeroizing::new);
+        let secret = bytes.and_then(|bytes| <[u8; SECRET_BYTES]>::try_from(bytes.as_slice()).ok());
         if secret.is_none() {
             let cure = "make one:  head -c 32 /dev/urandom | base64";
             problems.error(place, format!("this key is not {SECRET_BYTES} bytes in base64"), cure);
@@ -80,7 +82,7 @@ impl Loader<'_> {
         secret
     }
 
-    fn secret_of_file(&self, node: &Node, problems: &mut Problems) -> Option<String> {
+    fn secret_of_file(&self, node: &Node, problems: &mut Problems) -> Option<Zeroizing<String>> {
         let name = node.as_str("file", problems)?;
         match self.files.read_secret(&self.base.join(name), SECRET_FILE_BYTES_MAX) {
             Ok(text) => Some(text),
@@ -100,7 +102,7 @@ impl Loader<'_> {
         }
     }
 
-    fn secret_of_variable(&self, node: &Node, problems: &mut Problems) -> Option<String> {
+    fn secret_of_variable(&self, node: &Node, problems: &mut Problems) -> Option<Zeroizing<String>> {
         let name = node.as_str("env", problems)?;
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if name.is_empty() || !name.bytes().all(legal) {
@@ -115,7 +117,7 @@ impl Loader<'_> {
         if value.is_none() {
             problems.error(&node.place, "the environment variable that `env` names is not set", "");
         }
-        value
+        value.map(Zeroizing::new)
     }
 }
 

@@ -60,7 +60,7 @@ impl Loader<'_> {
     fn line_of_file(&self, node: &Node, path: &str, problems: &mut Problems) -> Option<Zeroizing<String>> {
         let name = node.as_str("file", problems)?;
         match self.files.read_secret(&self.base.join(name), SECRET_FILE_BYTES_MAX) {
-            Ok(text) => Some(Zeroizing::new(text)),
+            Ok(text) => Some(text),
             Err(SecretFileError::OpenToOthers) => {
                 let cure = format!("its owner and group are enough:  chmod o-rwx {name}");
                 problems.error(

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use weir_yaml::TEXT_BYTES_MAX;
+use zeroize::Zeroizing;
 
 use super::files::SecretFileError;
 use super::{files, glob};
@@ -63,8 +64,8 @@ impl Files {
     ///
     /// A reason in a user's words.
     pub(crate) fn read_text(&self, path: &Path, bytes_max: usize) -> Result<String, String> {
-        let (text, _) = self.open(path, bytes_max)?;
-        Ok(text)
+        let (mut text, _) = self.open(path, bytes_max)?;
+        Ok(std::mem::take(&mut *text))
     }
 
     /// Reads a file whose content is secret: nobody but its owner and group may read it.
@@ -72,7 +73,7 @@ impl Files {
     /// # Errors
     ///
     /// A reason in a user's words, never a byte of the content.
-    pub(crate) fn read_secret(&self, path: &Path, bytes_max: usize) -> Result<String, SecretFileError> {
+    pub(crate) fn read_secret(&self, path: &Path, bytes_max: usize) -> Result<Zeroizing<String>, SecretFileError> {
         let (text, mode) = self.open(path, bytes_max).map_err(SecretFileError::Unreadable)?;
         if mode & files::MODE_OTHERS != 0 {
             return Err(SecretFileError::OpenToOthers);
@@ -97,7 +98,7 @@ impl Files {
         self.seen.into_inner()
     }
 
-    fn open(&self, path: &Path, bytes_max: usize) -> Result<(String, u32), String> {
+    fn open(&self, path: &Path, bytes_max: usize) -> Result<(Zeroizing<String>, u32), String> {
         let read = files::open(path, bytes_max);
         self.seen.borrow_mut().files.insert(path.to_owned(), (bytes_max, fingerprint(&read)));
         read
@@ -105,7 +106,7 @@ impl Files {
 }
 
 /// What stands for a file that was read, or could not be.
-fn fingerprint(read: &Result<(String, u32), String>) -> Fingerprint {
+fn fingerprint(read: &Result<(Zeroizing<String>, u32), String>) -> Fingerprint {
     let (text, mode) = read.as_ref().ok()?;
     let mut digest = Sha256::new();
     digest.update(mode.to_be_bytes());

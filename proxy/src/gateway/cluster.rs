@@ -11,6 +11,7 @@ use weir_session::{ClusterView, Control, ControlError, Learned, TopicSizes, Upst
 
 use super::clock::Clock;
 use super::dial::{DialError, Dialer};
+use super::salting::salted;
 use super::socket::{self, Read};
 use super::telemetry::{Metrics, Part};
 use super::world::World;
@@ -54,6 +55,8 @@ enum ClusterError {
     ClosedUnasked,
     #[error("no answer within {ANSWER_TIMEOUT:?}")]
     Silent,
+    #[error("the password could not be salted: a defect of weir")]
+    Unsalted,
     #[error("no random bytes from the system: {0}")]
     Random(getrandom::Error),
     #[error("{0}")]
@@ -79,6 +82,7 @@ impl ClusterError {
             | Self::Socket(_)
             | Self::Closed
             | Self::Silent
+            | Self::Unsalted
             | Self::Random(_)
             | Self::Control(_) => "is the broker running and `upstream.bootstrap` right?",
         }
@@ -162,6 +166,10 @@ impl Cluster {
         let mut question_due = Instant::now();
         let mut questions = HashSet::new();
         loop {
+            if let Some(salting) = control.poll_salting() {
+                let salted = salted(salting).await.ok_or(ClusterError::Unsalted)?;
+                control.handle_salted(&salted, self.clock.now())?;
+            }
             while let Some(cleared) = control.poll_to_broker() {
                 socket.queue(cleared);
                 socket.flush().await.map_err(ClusterError::Socket)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use weir_audit::{Commit, Ticket};
-use weir_session::{Context, Event, Session, Start};
+use weir_session::{BrokerNode, Context, Event, Session, Start};
 
 use super::broker_logins::{BrokerLoginPlace, BrokerLogins};
 use super::budget::{Budget, Share};
@@ -20,6 +20,7 @@ use super::keys::Keys;
 use super::ledger::Ledger;
 use super::places::Handshake;
 use super::pool::{self, Pool};
+use super::salting::Saltings;
 use super::socket::{Read, Socket};
 use super::telemetry::Telemetry;
 use super::world::World;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) bootstrap: Vec<HostPort>,
     pub(crate) dialer: Dialer,
     pub(crate) broker_logins: BrokerLogins,
+    pub(crate) saltings: Saltings,
 }
 
 struct Connection<'a> {
@@ -132,6 +134,7 @@ impl Connection<'_> {
         if self.is_stalled() {
             self.session.handle_client_gone(now);
         }
+        let record_due = self.check_records(context.borrow().limits.body_timeout);
         if self.session.is_closing() {
             return false;
         }
@@ -142,7 +145,8 @@ impl Connection<'_> {
         let may_read = self.share.may_read();
         let broker_wants = self.session.wants_broker_bytes();
         let stalled_at = self.write_progress.filter(|_| !self.client.is_flushed()).map(|at| at + WRITE_TIMEOUT);
-        let deadline = self.session.poll_timeout().map(|at| clock.instant(at)).into_iter().chain(stalled_at).min();
+        let deadline = self.session.poll_timeout().map(|at| clock.instant(at)).into_iter();
+        let deadline = deadline.chain(stalled_at).chain(record_due).min();
         let broker = self.broker.as_ref();
         tokio::select! {
             biased;
@@ -185,6 +189,10 @@ impl Connection<'_> {
                     Err(job) => self.shared.pool.submit(self.session.id(), *job, self.inbox.clone()),
                 }
             }
+            while let Some(salting) = self.session.poll_salting() {
+                idle = false;
+                self.shared.saltings.submit(salting, self.inbox.clone());
+            }
             while let Some((ticket, commit)) = self.session.poll_commit() {
                 idle = false;
                 submit(self.shared, &mut self.session, &self.inbox, (ticket, commit));
@@ -210,8 +218,9 @@ impl Connection<'_> {
                 break;
             }
         }
-        let unsent = self.client.unsent() + self.broker.as_ref().map_or(0, Socket::unsent);
-        self.share.set(self.session.held_bytes() + unsent);
+        let beside = |socket: &Socket| socket.unsent() + socket.unread();
+        let beside = beside(&self.client) + self.broker.as_ref().map_or(0, beside);
+        self.share.set(self.session.held_bytes() + beside);
         if self.handshake.is_some() && self.session.principal().is_some() {
             self.handshake = None;
         }
@@ -253,6 +262,7 @@ impl Connection<'_> {
         if node.is_none() {
             addresses.extend(self.shared.bootstrap.iter().map(|address| (address.host.clone(), address.port)));
         }
+        let brokers = self.brokers(&context);
         let dialer = self.shared.dialer.clone();
         let logins = context.upstream.is_some().then(|| self.shared.broker_logins.clone());
         self.connect = Some(tokio::spawn(async move {
@@ -261,7 +271,10 @@ impl Connection<'_> {
                 match dialer.dial(&host, port).await {
                     Ok(socket) => {
                         return match logins {
-                            Some(logins) => logins.enter().await.map(|place| (socket, Some(place))),
+                            Some(logins) => {
+                                let place = logins.enter(HostPort { host, port }, brokers).await;
+                                place.map(|place| (socket, Some(place)))
+                            }
                             None => Ok((socket, None)),
                         };
                     }
@@ -270,6 +283,17 @@ impl Connection<'_> {
             }
             Err(failure)
         }));
+    }
+
+    /// How many addresses weir may log in to: those of the brokers, and of `bootstrap` those that are none of them.
+    fn brokers(&self, context: &Context) -> usize {
+        let view = context.view.as_deref();
+        let named = |address: &&HostPort| {
+            let is = |broker: &BrokerNode| broker.host == address.host && broker.port == address.port;
+            view.is_some_and(|view| view.brokers.values().any(is))
+        };
+        let others = self.shared.bootstrap.iter().filter(|address| !named(address)).count();
+        view.map_or(0, |view| view.brokers.len()) + others
     }
 
     fn connected(&mut self, result: Result<Reached, String>) {
@@ -291,6 +315,7 @@ impl Connection<'_> {
             Message::Receipt(receipt) => self.session.handle_receipt(receipt, now),
             Message::Unrecorded(ticket) => self.session.handle_unrecorded(ticket, now),
             Message::Done(done) => self.session.handle_done(done, now),
+            Message::Salted(salted) => self.session.handle_salted(&salted, now),
             Message::Keys { login, fetched } => {
                 self.session.handle_keys(login, fetched, self.shared.world.context(), now);
             }
@@ -341,6 +366,28 @@ impl Connection<'_> {
         !self.client.is_flushed() && self.write_progress.is_some_and(|at| at.elapsed() >= WRITE_TIMEOUT)
     }
 
+    /// Ends a connection on which half a TLS record came, and not its rest in time; and when that is to be looked at again. A peer that is
+    /// not read cannot finish.
+    fn check_records(&mut self, within: Duration) -> Option<std::time::Instant> {
+        let now = std::time::Instant::now();
+        if self.session.wants_client_bytes() == 0 {
+            self.client.give_time();
+        }
+        if let Some(broker) = self.broker.as_mut().filter(|_| self.session.wants_broker_bytes() == 0) {
+            broker.give_time();
+        }
+        let of_client = self.client.record_due(within);
+        let of_broker = self.broker.as_ref().and_then(|broker| broker.record_due(within));
+        if of_client.is_some_and(|due| due <= now) {
+            self.session.handle_client_late(self.shared.clock.now());
+        }
+        if of_broker.is_some_and(|due| due <= now) {
+            let detail = format!("half a TLS record came, and not the rest of it within {within:?}");
+            self.session.handle_broker_down(&detail, self.shared.clock.now());
+        }
+        of_client.into_iter().chain(of_broker).min()
+    }
+
     fn write_broker(&mut self, ready: std::io::Result<()>) {
         let Some(broker) = &mut self.broker else { return };
         if let Err(error) = ready.and_then(|()| broker.write()) {
@@ -382,8 +429,8 @@ impl Connection<'_> {
                 Some(Message::Receipt(receipt)) => self.session.handle_receipt(receipt, clock.now()),
                 Some(Message::Unrecorded(ticket)) => self.session.handle_unrecorded(ticket, clock.now()),
                 Some(Message::Done(done)) => self.session.handle_done(done, clock.now()),
-                // The login that asked for them went with its client.
-                Some(Message::Keys { .. }) => {}
+                // The logins that asked for them went with their client.
+                Some(Message::Keys { .. } | Message::Salted(_)) => {}
                 None => break,
             }
         }

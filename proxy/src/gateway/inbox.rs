@@ -2,13 +2,15 @@
 
 use tokio::sync::mpsc;
 use weir_audit::{Receipt, Ticket};
-use weir_session::Done;
+use weir_session::{Done, Salted};
 
 /// What other threads have for a connection. As many as the session has commits and jobs open.
 pub(crate) enum Message {
     Receipt(Receipt),
     Unrecorded(Ticket),
     Done(Done),
+    /// The password that weir's own login waits for.
+    Salted(Salted),
     /// The attempt to fetch the keys that a login waits for is over; what came of it is in the context.
     Keys {
         login: u64,

@@ -1,49 +1,39 @@
 //! The keys of issuers: fetched at the start, again from time to time, and when a login needs one that is not there.
 //!
 //! ```text
-//! connection ── ask ──► one task per issuer ── GET ──► issuer
+//! connection ── ask ──► one task per issuer (follow) ── GET (fetch) ──► issuer
 //!     ▲                    │ World::update: the context's identity with fresh keys
 //!     └── Message::Keys ◄──┘ the attempt is over: decide
 //! ```
 //!
-//! One attempt at a time per issuer, and at most one in [`ASK_PAUSE`] because of logins, whatever clients send. Keys are kept when an
-//! attempt fails.
+//! One attempt at a time per issuer, and at most one in [`follow::ASK_PAUSE`] because of logins, whatever clients send. Keys are kept when
+//! an attempt fails, until they are older than `identity.keys_age_max`.
 
 mod fetch;
+mod follow;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use weir_authn::{Identity, Jwks};
 
-use self::fetch::{FetchError, Fetched, Fetcher};
-use super::inbox::{Inbox, Message};
+use self::fetch::{FetchError, Fetcher};
+use self::follow::{Ask, Follower};
+use super::inbox::Inbox;
 use super::telemetry::{Metrics, Part};
 use super::world::World;
 use crate::config::{IdentityConfig, KeySource};
 
-/// Time from one attempt to the next that logins ask for. At most an attempt's time, so that a login that comes during one attempt still
-/// sees the end of the next.
-const ASK_PAUSE: Duration = Duration::from_secs(3);
-
-/// How often keys are fetched without a reason, when the issuer does not say how long they stay good.
-const REFRESH_EVERY: Duration = Duration::from_secs(300);
-
-/// Bounds on what an issuer may say about it: a key that it withdraws must go, and it must not be asked all the time.
-const REFRESH_MIN: Duration = Duration::from_secs(60);
-const REFRESH_MAX: Duration = Duration::from_secs(900);
-
-/// Pause after a failed attempt; it doubles from the first to the second.
-const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(30);
-
 /// Logins of one issuer that may wait for an attempt: more than connections log in again at once after a rotation. Further ones are
 /// decided with the keys that are there.
 const ASKS_MAX: usize = 65_536;
+
+/// The part of `keys_age_max`, as a divisor, after which `/readyz` speaks of keys that could not be fetched again.
+const NOTED_AFTER: u32 = 2;
 
 /// Fetches the keys of all issuers that publish them over HTTP.
 #[derive(Clone)]
@@ -51,6 +41,8 @@ pub(crate) struct Keys {
     world: World,
     metrics: Arc<Metrics>,
     issuers: Arc<Mutex<Issuers>>,
+    /// How old keys may be.
+    age_max: watch::Sender<Duration>,
 }
 
 #[derive(Default)]
@@ -72,37 +64,44 @@ struct Followed {
 #[derive(Default)]
 struct Known {
     jwks: Option<Jwks>,
+    /// When keys were fetched, last; also of those that are too old by now.
     since: Option<Instant>,
     /// What came of the last attempt, if it failed.
     trouble: Option<String>,
 }
 
-/// A login that waits.
-struct Ask {
-    login: u64,
-    inbox: Inbox,
+/// What one attempt to fetch keys told.
+pub(crate) struct Tried {
+    /// The key set's length.
+    pub(crate) bytes: usize,
+    /// How many seconds the issuer's clock is ahead of this machine's, if it told the time.
+    pub(crate) clock_ahead: Option<i64>,
 }
 
-/// Fetches the keys of one issuer, as they are fetched while weir runs; how many bytes they are.
+/// Fetches the keys of one issuer, as they are fetched while weir runs.
 ///
 /// # Errors
 ///
 /// What went wrong, and what to do.
-pub(crate) async fn fetch_once(source: KeySource) -> Result<usize, (String, &'static str)> {
+pub(crate) async fn fetch_once(source: KeySource) -> Result<Tried, (String, &'static str)> {
     let told = |error: FetchError| (error.to_string(), error.hint());
     let mut fetcher = Fetcher::new(source).map_err(told)?;
-    fetcher.fetch().await.map(|fetched| fetched.text.len()).map_err(told)
+    let fetched = fetcher.fetch().await.map_err(told)?;
+    Ok(Tried { bytes: fetched.text.len(), clock_ahead: fetched.clock_ahead })
 }
 
 impl Keys {
-    pub(crate) fn new(world: World, metrics: Arc<Metrics>) -> Self {
-        Self { world, metrics, issuers: Arc::default() }
+    pub(crate) fn new(world: World, metrics: Arc<Metrics>, age_max: Duration) -> Self {
+        Self { world, metrics, issuers: Arc::default(), age_max: watch::Sender::new(age_max) }
     }
 
     /// Follows the issuers of a configuration, and no others, and puts the keys that are known into the `identity` that was made of it:
-    /// an issuer that was followed before keeps its keys, unless they come from another place now. To be called where the context is
-    /// changed, inside [`World::update`], so that no keys that come meanwhile are lost; and on the runtime.
+    /// an issuer that was followed before keeps its keys, unless they come from another place now, or nobody who is trusted now vouched
+    /// for them. To be called where the context is changed, inside [`World::update`], so that no keys that come meanwhile are lost; and
+    /// on the runtime.
     pub(crate) fn follow(&self, config: &IdentityConfig, mut identity: Identity) -> Identity {
+        self.age_max.send_replace(config.keys_age_max);
+        self.metrics.keys.age_max.set(i64::try_from(config.keys_age_max.as_secs()).unwrap_or(i64::MAX));
         let mut issuers = self.lock();
         let mut before = std::mem::take(&mut issuers.followed);
         issuers.some_given = config.issuers.len() > config.key_sources.len();
@@ -111,8 +110,7 @@ impl Keys {
                 Some(followed) if followed.source == *source => followed,
                 Some(old) => {
                     old.task.abort();
-                    // Another authority vouches for the same place: what came from there stays good.
-                    let known = if old.source.place == source.place {
+                    let known = if still_vouched(&old.source, source) {
                         old.known
                     } else {
                         self.forget_age(&old.source);
@@ -132,8 +130,12 @@ impl Keys {
             let Some(jwks) = followed.known.jwks.clone() else { continue };
             match identity.with_keys(issuer, jwks) {
                 Ok(filled) => identity = filled,
-                // They fit what was configured before: as if there were none.
-                Err(_) => followed.known = Known::default(),
+                // They fit what was configured before: as if there were none, and none had ever come.
+                Err(_) => {
+                    followed.task.abort();
+                    self.forget_age(&followed.source);
+                    *followed = self.start(followed.source.clone());
+                }
             }
         }
         self.tell_readiness(&issuers);
@@ -142,15 +144,15 @@ impl Keys {
 
     /// A login waits for keys: when an attempt that begins after this is over, its connection hears of it.
     pub(crate) fn ask(&self, issuer: &str, login: u64, inbox: Inbox) {
-        let ask = Ask { login, inbox };
+        let ask = Ask::new(login, inbox);
         let unasked = match self.lock().followed.get(issuer) {
             Some(followed) => followed.asks.try_send(ask).err().map(mpsc::error::TrySendError::into_inner),
             // Gone with a change of the configuration.
             None => Some(ask),
         };
-        if let Some(Ask { login, inbox }) = unasked {
+        if let Some(ask) = unasked {
             tracing::debug!(event = "keys.unasked", issuer, limit = ASKS_MAX);
-            inbox.send(Message::Keys { login, fetched: false });
+            ask.answer(false);
         }
     }
 
@@ -164,19 +166,25 @@ impl Keys {
         }
     }
 
+    /// A line for each issuer whose keys are on their way to be too old, for whoever asks whether weir is ready: it is, as yet.
+    pub(crate) fn ageing(&self) -> Vec<String> {
+        let age_max = *self.age_max.borrow();
+        let issuers = self.lock();
+        let ageing = issuers.followed.iter().filter_map(|(issuer, followed)| {
+            let age = followed.known.jwks.as_ref().and(followed.known.since)?.elapsed();
+            let trouble = followed.known.trouble.as_deref().filter(|_| age >= age_max / NOTED_AFTER)?;
+            let (age, max) = (age.as_secs(), age_max.as_secs());
+            Some(format!("keys of issuer `{issuer}` are {age} s old and let nobody in from {max} s on: {trouble}"))
+        });
+        ageing.collect()
+    }
+
     fn start(&self, source: KeySource) -> Followed {
         for result in ["ok", "failed"] {
             self.metrics.keys.refreshes.with_label_values(&[&source.issuer, result]).inc_by(0);
         }
         let (asks, asked) = mpsc::channel(ASKS_MAX);
-        let follower = Follower {
-            keys: self.clone(),
-            source: source.clone(),
-            fetcher: None,
-            text: None,
-            trouble: None,
-            failures: 0,
-        };
+        let follower = Follower::new(self.clone(), source.clone());
         let task = tokio::spawn(follower.run(asked)).abort_handle();
         Followed { source, asks, task, known: Known::default() }
     }
@@ -186,7 +194,8 @@ impl Keys {
         let keyless = issuers.followed.iter().filter(|(_, followed)| followed.known.jwks.is_none());
         let reasons = keyless.map(|(issuer, followed)| {
             let trouble = followed.known.trouble.as_deref().unwrap_or("not fetched yet");
-            format!("no keys of issuer `{issuer}`: {trouble}")
+            let old = if followed.known.since.is_some() { "those from before are too old: " } else { "" };
+            format!("no keys of issuer `{issuer}`: {old}{trouble}")
         });
         let reasons = reasons.collect::<Vec<_>>();
         if reasons.is_empty() || issuers.some_given || reasons.len() < issuers.followed.len() {
@@ -207,146 +216,17 @@ impl Keys {
     }
 }
 
-/// The task of one issuer.
-struct Follower {
-    keys: Keys,
-    source: KeySource,
-    fetcher: Option<Fetcher>,
-    /// The key set as it came last.
-    text: Option<String>,
-    /// The trouble that was reported last.
-    trouble: Option<&'static str>,
-    /// Failed attempts in a row.
-    failures: u32,
+/// Whether keys that came from `old` may be used until those of `new` come: the same place, and whoever vouched for it then is trusted now.
+/// Where an authority is gone, what it vouched for is as good as unknown: logins are held for the few moments that the fetch takes, and
+/// refused if it fails.
+fn still_vouched(old: &KeySource, new: &KeySource) -> bool {
+    let authorities = match (&old.ca, &new.ca) {
+        (None, None) => true,
+        (Some(old), Some(new)) => old.iter().all(|authority| new.contains(authority)),
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    old.place == new.place && authorities
 }
-
-impl Follower {
-    /// Runs until the process ends or the issuer is followed no more.
-    async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
-        let mut due = Instant::now();
-        let mut may_ask = due;
-        let mut waiting = Vec::new();
-        loop {
-            let next = if waiting.is_empty() { due } else { due.min(may_ask) };
-            tokio::select! {
-                ask = asked.recv(), if waiting.len() < ASKS_MAX => match ask {
-                    Some(ask) => waiting.push(ask),
-                    None => return,
-                },
-                () = tokio::time::sleep_until(next) => {
-                    // Who asks from now on is answered by the next attempt: this one may find what was there before.
-                    let answered = std::mem::take(&mut waiting);
-                    may_ask = Instant::now() + ASK_PAUSE;
-                    let (fetched, pause) = match self.attempt().await {
-                        Ok(pause) => (true, pause),
-                        Err(pause) => (false, pause),
-                    };
-                    due = Instant::now() + pause;
-                    for Ask { login, inbox } in answered {
-                        inbox.send(Message::Keys { login, fetched });
-                    }
-                }
-            }
-        }
-    }
-
-    /// One attempt, and the pause until the next.
-    async fn attempt(&mut self) -> Result<Duration, Duration> {
-        let fetched = match self.fetch().await {
-            Ok(fetched) => self.publish(fetched),
-            Err(error) => Err(error),
-        };
-        let result = if fetched.is_ok() { "ok" } else { "failed" };
-        self.keys.metrics.keys.refreshes.with_label_values(&[&self.source.issuer, result]).inc();
-        fetched.map_err(|error| self.failed(&error))
-    }
-
-    async fn fetch(&mut self) -> Result<Fetched, FetchError> {
-        let fetcher = match &mut self.fetcher {
-            Some(fetcher) => fetcher,
-            none @ None => none.insert(Fetcher::new(self.source.clone())?),
-        };
-        fetcher.fetch().await
-    }
-
-    fn publish(&mut self, Fetched { jwks, text, max_age }: Fetched) -> Result<Duration, FetchError> {
-        let issuer = self.source.issuer.as_str();
-        let changed = self.text.as_ref() != Some(&text);
-        // A set in which no key fits is not to be published, nor kept as the fresh one.
-        self.keys.world.context().identity.with_keys(issuer, jwks.clone())?;
-        {
-            let mut issuers = self.keys.lock();
-            if let Some(followed) = issuers.followed.get_mut(issuer).filter(|followed| followed.source == self.source) {
-                followed.known = Known { jwks: Some(jwks.clone()), since: Some(Instant::now()), trouble: None };
-            }
-            self.keys.tell_readiness(&issuers);
-        }
-        if changed {
-            let count = jwks.len();
-            self.keys.world.update(|context| {
-                // Whoever changed the configuration meanwhile may have another place for these keys.
-                if self.is_followed()
-                    && let Ok(identity) = context.identity.with_keys(issuer, jwks)
-                {
-                    context.identity = Arc::new(identity);
-                }
-            });
-            tracing::info!(event = "keys.fetched", issuer, keys = count);
-        } else if self.trouble.is_some() {
-            tracing::info!(event = "keys.fetched", issuer, keys = jwks.len());
-        }
-        (self.text, self.trouble, self.failures) = (Some(text), None, 0);
-        Ok(max_age.map_or(REFRESH_EVERY, |age| age.clamp(REFRESH_MIN, REFRESH_MAX)))
-    }
-
-    fn is_followed(&self) -> bool {
-        self.keys.lock().followed.get(&self.source.issuer).is_some_and(|followed| followed.source == self.source)
-    }
-
-    /// Keeps the keys that are there. The same trouble is reported once, however often it comes.
-    fn failed(&mut self, error: &FetchError) -> Duration {
-        let issuer = self.source.issuer.as_str();
-        let text = error.to_string();
-        let age = {
-            let mut issuers = self.keys.lock();
-            let known = issuers.followed.get_mut(issuer).map(|followed| &mut followed.known);
-            let since = known.and_then(|known| {
-                known.trouble = Some(text.clone());
-                known.since
-            });
-            self.keys.tell_readiness(&issuers);
-            since.map(|since| since.elapsed().as_secs())
-        };
-        if self.trouble != Some(error.code()) {
-            self.trouble = Some(error.code());
-            let (reason, hint) = (error.code(), error.hint());
-            match age {
-                Some(age) => {
-                    tracing::warn!(event = "keys.kept", issuer, reason, error = text, age_seconds = age, hint);
-                }
-                None => tracing::warn!(event = "keys.missing", issuer, reason, error = text, hint),
-            }
-        }
-        let pause = RETRY_MIN.saturating_mul(1 << self.failures.min(DOUBLINGS_MAX)).min(RETRY_MAX);
-        self.failures = self.failures.saturating_add(1);
-        pause
-    }
-}
-
-/// More than it takes from `RETRY_MIN` to `RETRY_MAX`.
-const DOUBLINGS_MAX: u32 = 10;
 
 #[cfg(test)]
-mod tests {
-    use weir_session::KEYS_WAIT_MAX;
-
-    use super::{ASK_PAUSE, REFRESH_EVERY, REFRESH_MAX, REFRESH_MIN, RETRY_MAX, RETRY_MIN, fetch::FETCH_TIMEOUT};
-
-    #[test]
-    fn a_login_sees_the_end_of_the_attempt_that_is_made_for_it() {
-        // It may come when an attempt has just begun, which says nothing about its key.
-        assert!(ASK_PAUSE.max(FETCH_TIMEOUT) + FETCH_TIMEOUT < KEYS_WAIT_MAX);
-        assert!(REFRESH_MIN < REFRESH_EVERY && REFRESH_EVERY < REFRESH_MAX && RETRY_MIN < RETRY_MAX);
-        assert!(RETRY_MIN * (1 << super::DOUBLINGS_MAX) > RETRY_MAX);
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ use weir_audit::ConnectionId;
 use weir_session::{Door, DoorAuth, Peer, Start};
 
 use super::connection::{self, Shared, Stopping};
-use super::places::{Handshake, Handshakes, Places, Room, site};
+use super::places::{Handshake, Handshakes, Places, Room};
 use super::socket::{self, Socket};
 use crate::config::{Limits, Listener, ListenerAuth, NodeIds};
 use crate::tls::{self, HandshakeError, Swap, TlsStore};
@@ -135,7 +135,7 @@ impl Gate {
         let Some(seat) = self.connections.take() else {
             return telemetry.turned_away(&door.listener, peer, "connections_max");
         };
-        let Some(place) = self.per_address.take(site(peer.ip())) else {
+        let Some(place) = self.per_address.take(peer.ip()) else {
             return telemetry.turned_away(&door.listener, peer, "connections_per_address_max");
         };
         let handshake = match (&door.auth, &port.tls) {

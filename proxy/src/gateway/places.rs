@@ -77,8 +77,9 @@ impl Places {
         self.max.store(max, Ordering::Relaxed);
     }
 
-    /// A place, if the address has one left.
+    /// A place, if whoever stands behind the address has one left.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let address = site(address);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(address).or_default();
         if *count >= self.max.load(Ordering::Relaxed) {
@@ -133,7 +134,7 @@ impl Handshakes {
     /// The name of the limit that it ran into.
     pub(crate) fn enter(&self, address: IpAddr) -> Result<Handshake, &'static str> {
         let seat = self.all.take().ok_or("handshakes_max")?;
-        let place = self.places.take(site(address)).ok_or("handshakes_per_address")?;
+        let place = self.places.take(address).ok_or("handshakes_per_address")?;
         Ok(Handshake { _seat: seat, _place: place })
     }
 }
@@ -214,6 +215,22 @@ mod tests {
         handshakes.set_max(32);
         let _more = (0..4).map(|_| handshakes.enter(address("10.0.0.1")).expect("a place")).collect::<Vec<_>>();
         assert_eq!(handshakes.enter(address("10.0.0.1")).err(), Some("handshakes_per_address"));
+    }
+
+    #[test]
+    fn all_addresses_of_an_ipv6_network_together_have_the_places_of_one() {
+        let places = Places::new(2);
+        let mut open = vec![
+            places.take(address("2001:db8:1:2::1")).expect("a place"),
+            places.take(address("2001:db8:1:2:ffff::2")).expect("a place"),
+        ];
+        assert!(places.take(address("2001:db8:1:2:3:4:5:6")).is_none(), "a third address of the same network");
+        assert!(places.take(address("2001:db8:1:3::1")).is_some(), "the control: the network beside it");
+        open.pop();
+        assert!(places.take(address("2001:db8:1:2:3:4:5:6")).is_some(), "given back under the same name");
+        // IPv4 by its address, however it is written.
+        let _v4 = [places.take(address("10.0.0.1")), places.take(address("::ffff:10.0.0.1"))];
+        assert!(places.take(address("10.0.0.1")).is_none() && places.take(address("10.0.0.2")).is_some());
     }
 
     #[test]

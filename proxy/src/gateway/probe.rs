@@ -8,7 +8,8 @@ use weir_session::{Control, ControlError, Learned, UpstreamLogin};
 
 use super::clock::Clock;
 use super::dial::{DialError, Dialer};
-use super::keys;
+use super::keys::{self, Tried};
+use super::salting::salted;
 use super::socket::{self, Read, Socket};
 use crate::config::{HostPort, KeySource, Upstream};
 use crate::tls::{MaterialError, Swap, TlsStore};
@@ -86,6 +87,10 @@ async fn learn(mut socket: Socket, login: Option<Arc<UpstreamLogin>>) -> Result<
     getrandom::fill(&mut seed).map_err(|error| format!("was not asked: no random bytes from the system: {error}"))?;
     let (mut machine, clock) = (Control::open(login, seed).map_err(control)?, Clock::start());
     loop {
+        if let Some(salting) = machine.poll_salting() {
+            let salted = salted(salting).await.ok_or("was not asked: the password could not be salted")?;
+            machine.handle_salted(&salted, clock.now()).map_err(control)?;
+        }
         while let Some(cleared) = machine.poll_to_broker() {
             socket.queue(cleared);
             socket.flush().await.map_err(io)?;
@@ -103,11 +108,11 @@ async fn learn(mut socket: Socket, login: Option<Arc<UpstreamLogin>>) -> Result<
     }
 }
 
-/// Fetches the keys of an issuer once; how many bytes they are.
+/// Fetches the keys of an issuer once.
 ///
 /// # Errors
 ///
 /// What went wrong, and what to do.
-pub(crate) async fn fetch_keys(source: &KeySource) -> Result<usize, (String, &'static str)> {
+pub(crate) async fn fetch_keys(source: &KeySource) -> Result<Tried, (String, &'static str)> {
     keys::fetch_once(source.clone()).await
 }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! poll ─► changed, and the same for one more poll ─► read and check all of it ─► record the change ─► swap the context whole
-//!                                                        │ errors: one line each, what runs stays      │ not recorded: what
-//!                                                        └─ keys that need a restart: named            └─ runs stays, again soon
+//!                                                        │ errors, or another listener: one line       │ not recorded: what
+//!                                                        │ each, what runs stays                       └─ runs stays, again soon
+//!                                                        └─ other keys that need a restart: named
 //! ```
 
 mod entry;
@@ -18,7 +19,7 @@ use weir_audit::{Commit, ConnectionId, EntryBody, Receipt, Ticket};
 use weir_authn::Identity;
 use weir_policy::PolicySet;
 use weir_session::Context;
-use weir_yaml::{Problem, Problems, Severity};
+use weir_yaml::{Place, Problem, Problems, Severity};
 
 use super::connection::Shared;
 use super::inbox::{Inbox, Message};
@@ -211,7 +212,14 @@ impl Reloader {
             let behind = |door: &String| key.strip_prefix(door.as_str()).is_some_and(|rest| rest.starts_with('.'));
             !config::is_reloaded(key) || doors.iter().any(behind)
         };
-        let restart = fresh.effective.changes(&self.started).into_iter().filter(needs).collect::<Vec<_>>().join(", ");
+        let restart = fresh.effective.changes(&self.started).into_iter().filter(needs).collect::<Vec<_>>();
+        let doors_changed = doors_among(&restart);
+        if !doors_changed.is_empty() {
+            let detail = format!("who may come in by a listener is changed by a restart alone: {doors_changed}");
+            reject(None, &detail, "restart weir; until then nothing of this configuration acts");
+            return None;
+        }
+        let restart = restart.join(", ");
         let changed = fresh.effective.changes(&self.running.effective).into_iter().filter(|key| !needs(key));
         let changed = changed.collect::<Vec<_>>().join(", ");
         let key = self.shared.world.context().audit.digest_key.0;
@@ -324,21 +332,32 @@ impl Reloader {
         }
         match tokio::time::timeout(self.running.audit.hold_max, messages.recv()).await {
             Ok(Some(Message::Receipt(receipt))) => Some(receipt),
-            Ok(Some(Message::Unrecorded(_) | Message::Done(_) | Message::Keys { .. }) | None) | Err(_) => None,
+            Ok(Some(Message::Unrecorded(_) | Message::Done(_) | Message::Salted(_) | Message::Keys { .. }) | None)
+            | Err(_) => None,
         }
     }
 }
 
+/// Those of `keys`, which need a restart, that belong to a listener. Policies and identity are written for the listeners that stand beside
+/// them: with a door that still stands open as before, a policy that was widened for the new one would let in whom nobody meant.
+fn doors_among(keys: &[String]) -> String {
+    keys.iter().filter(|key| key.starts_with("listeners.")).map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
 fn rejected(problem: &Problem) {
     if problem.severity == Severity::Error {
-        let place = problem.place.as_ref().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(event = "config.rejected", place, detail = problem.message, hint = problem.cure);
+        reject(problem.place.as_ref(), &problem.message, problem.cure.as_deref().unwrap_or_default());
     }
 }
 
 /// What was right when it was read and cannot be used all the same.
 fn cannot(error: &impl std::fmt::Display) {
-    tracing::error!(event = "config.rejected", place = "", detail = %error, hint = "");
+    reject(None, &error.to_string(), "");
+}
+
+fn reject(place: Option<&Place>, detail: &str, hint: &str) {
+    let place = place.map(ToString::to_string).unwrap_or_default();
+    tracing::error!(event = "config.rejected", place, detail, hint);
 }
 
 /// Logs the warnings about a configuration that is used all the same.

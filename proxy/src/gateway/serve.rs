@@ -33,6 +33,7 @@ use super::ledger::{Ledger, make_room};
 use super::listener::{self, Gate, Unbound};
 use super::pool::Pool;
 use super::reload::{Loaded, Reloader};
+use super::salting::Saltings;
 use super::telemetry::{Metrics, Part, Telemetry};
 use super::world::World;
 use crate::admin;
@@ -140,7 +141,7 @@ async fn run(
     }
     let (world, questions) = World::new(context);
     let dialer = Dialer::new(config.upstream.connect_timeout, tls.upstream());
-    let keys = Keys::new(world.clone(), Arc::clone(&metrics));
+    let keys = Keys::new(world.clone(), Arc::clone(&metrics), config.identity.keys_age_max);
     let identity = config.identity.build()?;
     world.update(|context| context.identity = Arc::new(keys.follow(&config.identity, identity)));
     tokio::spawn(world.clone().follow_log(ledger.recording()));
@@ -156,6 +157,7 @@ async fn run(
         bootstrap: config.upstream.bootstrap.clone(),
         dialer: dialer.clone(),
         broker_logins: BrokerLogins::new(config.limits.handshakes_max, config.upstream.connect_timeout),
+        saltings: Saltings::new(),
     });
     metrics.clients.listening(&config.listeners);
     metrics.clients.limited(&config.limits);

@@ -13,6 +13,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
@@ -29,13 +30,21 @@ const SLICES_MAX: usize = 64;
 /// Bytes of TLS records that wait for the peer to take them: a few full records, so that one system call moves them.
 const SEALED_BYTES_MAX: usize = 64 << 10;
 
+/// Bytes under TLS that may wait for the rest of their record, or carry no data, without being counted or timed: of a client, whose every read
+/// is as long, and who has nothing to say but data and now and then a new key; and of a broker, which may hand out tickets for a resumption.
+const UNCOUNTED_OF_CLIENT_BYTES: usize = 4 << 10;
+const UNCOUNTED_OF_BROKER_BYTES: usize = 16 << 10;
+
+/// Most bytes that rustls keeps of what it cannot open yet.
+const UNOPENED_BYTES_MAX: usize = 64 << 10;
+
 /// TLS reads of at most 4 KiB in one turn: as many as a turn's bytes need, and twice that for records that carry none.
 const TLS_READS_MAX: usize = 2 * READ_BYTES / 4096;
 
 /// A connected socket of a client or a broker.
 pub(crate) struct Socket {
     tcp: TcpStream,
-    /// An idle one holds about 10 KiB, its keys most of all.
+    /// An idle one holds about 10 KiB, its keys most of all, and the buffer of a record.
     tls: Option<Box<Tls>>,
     outgoing: Outgoing,
 }
@@ -99,6 +108,23 @@ impl Socket {
     pub(crate) fn unsent(&self) -> usize {
         let sealed = self.tls.as_ref().is_some_and(|tls| tls.connection.wants_write());
         self.outgoing.len() + if sealed { SEALED_BYTES_MAX } else { 0 }
+    }
+
+    /// Bytes that came and were not handed on: they wait for the rest of their TLS record, or for whoever reads.
+    pub(crate) fn unread(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.decrypted + if tls.waits_since.is_some() { tls.unopened } else { 0 })
+    }
+
+    /// When what came must have become data.
+    pub(crate) fn record_due(&self, within: Duration) -> Option<Instant> {
+        self.tls.as_ref().and_then(|tls| tls.waits_since?.checked_add(within))
+    }
+
+    /// The peer is not read at the moment: the time for the rest of its record begins anew with the next read.
+    pub(crate) fn give_time(&mut self) {
+        if let Some(since) = self.tls.as_mut().and_then(|tls| tls.waits_since.as_mut()) {
+            *since = Instant::now();
+        }
     }
 
     /// Writes what the peer takes now; true when it took something.
@@ -186,6 +212,10 @@ struct Tls {
     ended: bool,
     /// Why nothing can be read any more.
     failure: Option<rustls::Error>,
+    /// Bytes that came since the last data; rustls keeps no more of them than it cannot open.
+    unopened: usize,
+    /// Since when they are more than nobody counts.
+    waits_since: Option<Instant>,
 }
 
 impl Tls {
@@ -194,7 +224,7 @@ impl Tls {
         // What the peer sent right behind its handshake may be here already.
         let state = connection.process_new_packets().map_err(io::Error::other)?;
         let (decrypted, ended) = (state.plaintext_bytes_to_read(), state.peer_has_closed());
-        Ok(Self { connection, decrypted, ended, failure: None })
+        Ok(Self { connection, decrypted, ended, failure: None, unopened: 0, waits_since: None })
     }
 
     /// Something is to be told although the socket itself may never get readable again.
@@ -215,7 +245,11 @@ impl Tls {
             }
             match self.connection.read_tls(&mut Raw(tcp)) {
                 Ok(0) => self.ended = true,
-                Ok(_) => self.open(tcp),
+                Ok(read) => {
+                    let before = self.decrypted;
+                    self.open(tcp);
+                    self.account(read, self.decrypted > before);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if filled == 0 => return Err(error),
                 // The next read meets it again.
@@ -241,6 +275,22 @@ impl Tls {
                 self.failure = Some(error);
                 self.send_alert(tcp);
             }
+        }
+    }
+
+    /// `read` bytes came, and with them the end of a record with data or not. What lies behind that end is less than one read.
+    fn account(&mut self, read: usize, data: bool) {
+        if data {
+            (self.unopened, self.waits_since) = (0, None);
+            return;
+        }
+        self.unopened = self.unopened.saturating_add(read).min(UNOPENED_BYTES_MAX);
+        let uncounted = match &self.connection {
+            rustls::Connection::Server(_) => UNCOUNTED_OF_CLIENT_BYTES,
+            rustls::Connection::Client(_) => UNCOUNTED_OF_BROKER_BYTES,
+        };
+        if self.unopened > uncounted && self.waits_since.is_none() {
+            self.waits_since = Some(Instant::now());
         }
     }
 

@@ -4,14 +4,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, InconsistentKeys};
+use zeroize::Zeroizing;
 
 use super::explain::names;
-use super::provider;
 use super::validity::{Validity, date};
 use crate::config::{Files, SecretFileError};
 
@@ -111,15 +112,17 @@ impl MaterialError {
 pub(crate) fn load_identity(files: &Files, cert: &Path, key: &Path) -> Result<Identity, MaterialError> {
     let chain = read_certificates(files, cert, What::Certificate)?;
     let key_der = read_key(files, key)?;
+    let unusable = || MaterialError::KeyUnusable(key.to_owned());
     let bad_certificate = || MaterialError::NotCertificate { what: What::Certificate, path: cert.to_owned() };
     let validity = chain.first().and_then(|own| Validity::of(own)).ok_or_else(bad_certificate)?;
-    match CertifiedKey::from_der(chain, key_der, &provider()) {
-        Ok(certified) => Ok(Identity { certified, validity }),
+    let certified = CertifiedKey::new(chain, any_supported_type(&key_der).map_err(|_| unusable())?);
+    match certified.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Identity { certified, validity }),
         Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
             Err(MaterialError::Mismatch { cert: cert.to_owned(), key: key.to_owned() })
         }
         Err(Error::InvalidCertificate(_)) => Err(bad_certificate()),
-        Err(_) => Err(MaterialError::KeyUnusable(key.to_owned())),
+        Err(_) => Err(unusable()),
     }
 }
 
@@ -178,7 +181,8 @@ fn read_certificates(files: &Files, path: &Path, what: What) -> Result<Vec<Certi
     }
 }
 
-fn read_key(files: &Files, path: &Path) -> Result<PrivateKeyDer<'static>, MaterialError> {
+/// The key, which is cleared once what signs with it was made.
+fn read_key(files: &Files, path: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, MaterialError> {
     let text = files.read_secret(path, PEM_BYTES_MAX).map_err(|error| match error {
         SecretFileError::OpenToOthers => MaterialError::OpenToOthers(path.to_owned()),
         SecretFileError::Unreadable(reason) => {
@@ -186,7 +190,7 @@ fn read_key(files: &Files, path: &Path) -> Result<PrivateKeyDer<'static>, Materi
         }
     })?;
     match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
-        Ok(key) => Ok(key),
+        Ok(key) => Ok(Zeroizing::new(key)),
         Err(_) if text.contains("ENCRYPTED") => Err(MaterialError::KeyEncrypted(path.to_owned())),
         Err(_) => Err(MaterialError::NoKey(path.to_owned())),
     }

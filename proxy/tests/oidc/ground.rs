@@ -85,10 +85,26 @@ impl Weir {
         Self { process: WeirProcess::start(options).unwrap(), ports, dir }
     }
 
-    /// Lets it take its issuer's keys from elsewhere, without a restart.
+    /// Lets it take its issuer's keys from elsewhere, without a restart. `jwks` may have further lines of the issuer behind it.
     pub(crate) fn keys_move_to(&self, issuer: &str, jwks: &str) {
+        self.becomes(yaml(&self.ports, issuer, jwks));
+    }
+
+    /// Lets keys that are so old let nobody in, without a restart.
+    pub(crate) fn keys_live_for(&self, issuer: &str, age_max: &str) {
+        self.becomes(yaml(&self.ports, issuer, "discover").section("identity", &format!("keys_age_max: {age_max}")));
+    }
+
+    /// Puts a file beside its configuration in the place of another.
+    pub(crate) fn put(&self, name: &str, content: &str) {
         let reloaded = self.log("config.reloaded").len();
-        yaml(&self.ports, issuer, jwks).write(&self.dir).unwrap();
+        self.dir.write(name, content).unwrap();
+        self.until("it has reloaded", |weir| weir.log("config.reloaded").len() > reloaded);
+    }
+
+    fn becomes(&self, yaml: WeirYaml) {
+        let reloaded = self.log("config.reloaded").len();
+        yaml.write(&self.dir).unwrap();
         self.until("it has reloaded", |weir| weir.log("config.reloaded").len() > reloaded);
     }
 

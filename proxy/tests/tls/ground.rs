@@ -226,6 +226,26 @@ impl Client {
         self.call(&[0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff])
     }
 
+    /// The beginning of a record of TLS, and not its end.
+    pub(crate) fn sends_half_a_record(&mut self) {
+        self.0.conn.writer().write_all(&[0; 16_000]).unwrap();
+        let mut sealed = Vec::new();
+        self.0.conn.write_tls(&mut sealed).unwrap();
+        self.0.sock.write_all(&sealed[..sealed.len() / 2 + 1_000]).unwrap();
+    }
+
+    /// Its own address.
+    pub(crate) fn peer(&self) -> String {
+        self.0.sock.local_addr().unwrap().to_string()
+    }
+
+    /// The other side ends the connection.
+    pub(crate) fn is_closed(&mut self) {
+        let mut rest = Vec::new();
+        let ended = self.0.sock.read_to_end(&mut rest);
+        assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset));
+    }
+
     fn call(&mut self, request: &[u8]) -> io::Result<()> {
         let size = u32::try_from(request.len()).unwrap().to_be_bytes();
         self.0.write_all(&[&size, request].concat())?;

@@ -87,3 +87,22 @@ fn who_does_not_finish_the_handshake_is_cut_and_holds_a_place_until_then() {
     };
     let _both = (through(), through());
 }
+
+#[test]
+fn half_a_record_is_waited_for_no_longer_than_a_frame_and_is_counted_until_then() {
+    let authority = Authority::new("test CA").unwrap();
+    let weir = weir(&authority, "", "body_timeout: 3s");
+    let connect = || Client::connect(&weir.address(), authority.pem(), &[&TLS13]).unwrap();
+    let held = || weir.metric("weir_frame_bytes_held");
+    let _quiet = connect();
+    let mut half = connect();
+    assert_eq!(held(), 0.0);
+    half.sends_half_a_record();
+    wait("its bytes to be counted", || (held() >= 8_000.0).then_some(()));
+    half.is_closed();
+    let line = weir.line("connection.closed", &[("reason", "body_timeout")]);
+    assert_eq!(line["peer"], half.peer());
+    wait("its bytes to be given back", || (held() == 0.0).then_some(()));
+    // The control: who says nothing at all is only quiet.
+    assert_eq!(weir.lines("connection.closed").len(), 1);
+}

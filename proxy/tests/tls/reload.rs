@@ -137,3 +137,43 @@ fn other_files_and_versions_that_the_configuration_names_are_taken() {
     wait("the other certificate", || (stage.connect().shown() == der(&second.cert)).then_some(()));
     assert!(Client::connect(&stage.weir.address(), &stage.ca, &[&TLS12]).is_err(), "the version, too");
 }
+
+/// The log's entries of changes. A change that could not be carried out is not among them: it is tried before it is recorded.
+fn changes(weir: &Weir) -> usize {
+    let told = weir.process.options().run(&["audit", "query", "-o", "ndjson", "--limit", "1000"]).unwrap();
+    let told = told.success("audit query").unwrap();
+    told.stdout.lines().filter(|line| line.contains("\"policy_change\"")).count()
+}
+
+#[test]
+fn a_certificate_that_cannot_serve_leaves_no_entry_of_its_change() {
+    let authority = Authority::new("test CA").unwrap();
+    let issue = || authority.issue(&["127.0.0.1"]).unwrap();
+    let weir = Weir::start(
+        "127.0.0.1:1",
+        |dir| {
+            place(dir, "one", &issue());
+            place(dir, "two", &issue());
+            place(dir, "old", &authority.issue_expired(&["127.0.0.1"]).unwrap());
+        },
+        |yaml, ports| {
+            let listener = Listener::anonymous("open", &ports.address(0), &["apps"]);
+            yaml.listener(listener.line("tls: { cert: one.crt, key: one.key }"))
+        },
+    );
+    let yaml = weir.dir.read("weir.yaml").unwrap();
+    let write = |name: &str| {
+        let changed = yaml.replace("cert: one.crt, key: one.key", &format!("cert: {name}.crt, key: {name}.key"));
+        assert_ne!(changed, yaml);
+        weir.dir.write("weir.yaml", changed + "limits: { idle_timeout: 9m }\n").unwrap();
+    };
+    // It is read without an error, since at a start it would be taken: only in the place of one that serves it is not.
+    write("old");
+    let rejected = wait("a complaint", || weir.lines("config.rejected").pop());
+    assert!(rejected["detail"].as_str().unwrap().contains("expired on 2021-01-02"), "{rejected}");
+    assert_eq!((changes(&weir), weir.lines("config.reloaded").len()), (0, 0));
+    // The control: one that can serve is taken, and the change is on record.
+    write("two");
+    wait("the change", || weir.lines("config.reloaded").pop());
+    assert_eq!(changes(&weir), 1);
+}

@@ -21,7 +21,9 @@ use crate::cleared::{Cleared, NoEntry};
 use crate::event::{CloseReason, Event};
 use crate::pending::{ReplyStage, RequestStage, Slot};
 use crate::time::Now;
-use crate::upstream::{Ask, Exchange, Progress, Schedule, UpstreamLogin, UpstreamLoginError, Versions};
+use crate::upstream::{
+    Ask, Exchange, Progress, Salted, Salting, Schedule, UpstreamLogin, UpstreamLoginError, Versions,
+};
 use crate::vetted::Vetted;
 
 /// weir's name to the brokers (KIP-511).
@@ -42,6 +44,8 @@ pub(super) struct BrokerLogin {
     /// As whom it is in.
     user: Option<Arc<UpstreamLogin>>,
     running: Option<Running>,
+    /// What the login that is running waits for.
+    salting: Option<Salting>,
     /// Whether requests of the client may go.
     open: bool,
 }
@@ -54,7 +58,7 @@ struct Running {
 
 impl BrokerLogin {
     pub(super) fn new(seed: [u8; 32]) -> Self {
-        Self { schedule: Schedule::new(seed), user: None, running: None, open: false }
+        Self { schedule: Schedule::new(seed), user: None, running: None, salting: None, open: false }
     }
 
     /// When a further login is due.
@@ -131,8 +135,41 @@ impl Session {
         let refused = |error| CloseReason::BrokerLogin { again, error };
         let nobody = || refused(UpstreamLoginError::Malformed("nothing was asked".to_owned()));
         let running = self.broker_login.running.as_mut().ok_or_else(nobody)?;
+        let progress = running.exchange.take_answer(frame).map_err(refused)?;
+        self.login_goes_on(progress, now)
+    }
+
+    /// A password that weir's login to the broker needs salted. The work takes milliseconds: its result comes back through
+    /// [`Session::handle_salted`].
+    pub fn poll_salting(&mut self) -> Option<Salting> {
+        self.broker_login.salting.take().filter(|_| !self.closing)
+    }
+
+    /// What came of a [`Salting`] of this session.
+    pub fn handle_salted(&mut self, salted: &Salted, now: Now) {
+        let again = self.broker_login.open;
+        let Some(running) = self.broker_login.running.as_mut().filter(|_| !self.closing) else { return };
+        let gone_on = match running.exchange.take_salted(salted) {
+            Ok(None) => Ok(()),
+            Ok(Some(progress)) => self.login_goes_on(progress, now),
+            Err(error) => Err(CloseReason::BrokerLogin { again, error }),
+        };
+        if let Err(reason) = gone_on {
+            self.close(reason, now);
+        }
+        self.advance(now);
+    }
+
+    fn login_goes_on(&mut self, progress: Progress, now: Now) -> Result<(), CloseReason> {
+        let again = self.broker_login.open;
+        let nobody = || {
+            let error = UpstreamLoginError::Malformed("nothing was asked".to_owned());
+            CloseReason::BrokerLogin { again, error }
+        };
+        let running = self.broker_login.running.as_mut().ok_or_else(nobody)?;
         let slot = self.pending.get_mut(running.serial).ok_or_else(nobody)?;
-        match running.exchange.take_answer(frame).map_err(refused)? {
+        match progress {
+            Progress::Salt(salting) => self.broker_login.salting = Some(salting),
             Progress::Ask(ask) => {
                 slot.api = ask.api;
                 slot.upstream_version = ask.version;

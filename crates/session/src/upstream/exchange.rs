@@ -8,10 +8,10 @@ use kafka_protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
-use weir_authn::{ClientFinal, ClientFirst};
+use weir_authn::{Challenge, ClientFinal, ClientFirst};
 use weir_protocol::{ApiKey, check_response};
 
-use super::{UpstreamLogin, UpstreamLoginError, UpstreamMechanism};
+use super::{Salted, Salting, UpstreamLogin, UpstreamLoginError, UpstreamMechanism};
 use crate::api::encode_request;
 use crate::cleared::{Cleared, NoEntry};
 use crate::refusal::Code;
@@ -44,9 +44,13 @@ pub(crate) struct Exchange {
 
 /// What the next answer belongs to.
 enum Step {
-    Handshake { nonce: String },
+    Handshake {
+        nonce: String,
+    },
     Plain,
     ScramFirst(ClientFirst),
+    /// No answer: the password that is being salted.
+    Salting(Challenge),
     ScramFinal(ClientFinal),
     Over,
 }
@@ -62,6 +66,8 @@ pub(crate) struct Ask {
 pub(crate) enum Progress {
     /// This is to be asked next.
     Ask(Ask),
+    /// This is to be done next, and told with [`Exchange::take_salted`].
+    Salt(Salting),
     /// weir is in.
     In(LoggedIn),
 }
@@ -119,19 +125,40 @@ impl Exchange {
                 let (server_first, _) = self.authenticated(frame)?;
                 let UpstreamMechanism::Scram(hash) = self.login.mechanism() else { return Err(Self::nobody_asked()) };
                 let challenge = first.challenge(&server_first).map_err(|source| self.given_up(source))?;
-                let salted = self.login.salted(hash, &challenge);
-                let last = challenge.prove(&salted);
-                let ask = self.authenticate(last.message().as_bytes())?;
-                self.step = Step::ScramFinal(last);
-                Ok(Progress::Ask(ask))
+                let salting = Salting::of(&self.login, hash, &challenge);
+                match salting.done() {
+                    Some(salted) => self.prove(challenge, &salted),
+                    None => {
+                        self.step = Step::Salting(challenge);
+                        Ok(Progress::Salt(salting))
+                    }
+                }
             }
             Step::ScramFinal(last) => {
                 let (server_final, logged_in) = self.authenticated(frame)?;
                 last.verify(&server_final).map_err(|source| self.given_up(source))?;
                 Ok(Progress::In(logged_in))
             }
-            Step::Over => Err(Self::nobody_asked()),
+            Step::Salting(_) | Step::Over => Err(Self::nobody_asked()),
         }
+    }
+
+    /// The password is salted. `None` where nobody waits for one.
+    pub(crate) fn take_salted(&mut self, salted: &Salted) -> Result<Option<Progress>, UpstreamLoginError> {
+        match std::mem::replace(&mut self.step, Step::Over) {
+            Step::Salting(challenge) => self.prove(challenge, salted).map(Some),
+            step @ (Step::Handshake { .. } | Step::Plain | Step::ScramFirst(_) | Step::ScramFinal(_) | Step::Over) => {
+                self.step = step;
+                Ok(None)
+            }
+        }
+    }
+
+    fn prove(&mut self, challenge: Challenge, salted: &Salted) -> Result<Progress, UpstreamLoginError> {
+        let last = challenge.prove(&salted.0);
+        let ask = self.authenticate(last.message().as_bytes())?;
+        self.step = Step::ScramFinal(last);
+        Ok(Progress::Ask(ask))
     }
 
     fn first_message(&mut self, nonce: String) -> Result<Progress, UpstreamLoginError> {

@@ -208,6 +208,10 @@ impl Stage {
                 idle = false;
                 self.jobs.push(job);
             }
+            while let Some(salting) = self.session.poll_salting() {
+                idle = false;
+                self.session.handle_salted(&salting.run(), self.now);
+            }
             while let Some(commit) = self.session.poll_commit() {
                 idle = false;
                 self.queued.push_back(commit);

@@ -11,6 +11,9 @@ use super::super::count;
 use crate::config::{Config, HostPort, Upstream};
 use crate::gateway::{Probe, fetch_keys, join};
 
+/// What an issuer's clock is told in, and what the answer is on its way for, seconds.
+const CLOCK_GRAIN_SECONDS: u64 = 2;
+
 /// Brokers that are reached one by one; of a larger cluster the first.
 const BROKERS_REACHED_MAX: usize = 50;
 
@@ -31,13 +34,35 @@ pub(super) fn try_all(config: &Config, problems: &mut Problems, out: &mut impl W
         brokers(&config.upstream, problems, out).await?;
         for source in &config.identity.key_sources {
             match fetch_keys(source).await {
-                Ok(bytes) => writeln!(out, "issuer    {}   its key set is there, {bytes} bytes", source.issuer)?,
+                Ok(tried) => {
+                    let (issuer, bytes, clock) = (&source.issuer, tried.bytes, clock(tried.clock_ahead));
+                    writeln!(out, "issuer    {issuer}   its key set is there, {bytes} bytes; {clock}")?;
+                    warn_of_clock(issuer, tried.clock_ahead, config.identity.clock_skew, problems);
+                }
                 Err((error, cure)) => problems.error(None, format!("issuer `{}`: {error}", source.issuer), cure),
             }
         }
         Ok::<(), io::Error>(())
     })?;
     disk(&config.data_dir, problems, out)
+}
+
+/// How the clock of an issuer goes, beside this machine's.
+fn clock(ahead: Option<i64>) -> String {
+    match ahead {
+        None => "it does not tell the time".to_owned(),
+        Some(ahead) if ahead.unsigned_abs() <= CLOCK_GRAIN_SECONDS => "its clock is that of this machine".to_owned(),
+        Some(ahead) if ahead > 0 => format!("its clock is {ahead} s ahead"),
+        Some(ahead) => format!("its clock is {} s behind", ahead.unsigned_abs()),
+    }
+}
+
+fn warn_of_clock(issuer: &str, ahead: Option<i64>, skew: Duration, problems: &mut Problems) {
+    if ahead.is_some_and(|ahead| ahead.unsigned_abs() > skew.as_secs().saturating_add(CLOCK_GRAIN_SECONDS)) {
+        let message = format!("issuer `{issuer}`: {}, more than `identity.clock_skew`", clock(ahead));
+        let cure = "good tokens are refused as expired or not yet valid: set both clocks by the network";
+        problems.warning(None, message, cure);
+    }
 }
 
 async fn brokers(upstream: &Upstream, problems: &mut Problems, out: &mut impl Write) -> io::Result<()> {

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::header::CACHE_CONTROL;
+use reqwest::header::{CACHE_CONTROL, DATE};
 use reqwest::{Client, StatusCode, Url, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
@@ -49,6 +49,8 @@ pub(crate) struct Fetched {
     pub(crate) text: String,
     /// How long the server says that it stays good.
     pub(crate) max_age: Option<Duration>,
+    /// How many seconds the server's clock is ahead of this machine's, if it told the time.
+    pub(crate) clock_ahead: Option<i64>,
 }
 
 /// Why keys were not had. Messages hold nothing of a body.
@@ -76,6 +78,8 @@ pub(crate) enum FetchError {
     OtherIssuer,
     #[error("the `jwks_uri` of the discovery document is not an https address")]
     JwksUri,
+    #[error("the attempt was given up: a defect of weir")]
+    Panicked,
     #[error("the key set is not UTF-8 text")]
     NotText,
     #[error("{0}")]
@@ -99,6 +103,7 @@ impl FetchError {
             Self::Discovery => "discovery",
             Self::OtherIssuer => "other_issuer",
             Self::JwksUri => "jwks_uri",
+            Self::Panicked => "panicked",
             Self::NotText | Self::Jwks(_) => "key_set",
             Self::Unfit(_) => "no_key_fits",
         }
@@ -119,6 +124,7 @@ impl FetchError {
             Self::TooLong { .. } | Self::NotText | Self::Jwks(_) => "does the address lead to a JSON web key set?",
             Self::OtherIssuer => "write `issuer` exactly as the issuer does, or name the keys with  url: …",
             Self::JwksUri => "the issuer must publish its keys over https",
+            Self::Panicked => "tell the authors of weir what the issuer answers",
             Self::Unfit(_) => "set `algorithms` to those that the issuer signs with",
         }
     }
@@ -172,14 +178,14 @@ impl Fetcher {
                 }
             },
         };
-        let (body, max_age) = self.get(url, "the key set", JWKS_BYTES_MAX).await?;
+        let Answer { body, max_age, clock_ahead } = self.get(url, "the key set", JWKS_BYTES_MAX).await?;
         let text = String::from_utf8(body).map_err(|_| FetchError::NotText)?;
-        Ok(Fetched { jwks: Jwks::parse(&text)?, text, max_age })
+        Ok(Fetched { jwks: Jwks::parse(&text)?, text, max_age, clock_ahead })
     }
 
     async fn discover(&self, document: Url) -> Result<Url, FetchError> {
-        let (body, _) = self.get(document.clone(), "the discovery document", DISCOVERY_BYTES_MAX).await?;
-        let found = serde_json::from_slice::<Discovery>(&body).map_err(|_| FetchError::Discovery)?;
+        let answer = self.get(document.clone(), "the discovery document", DISCOVERY_BYTES_MAX).await?;
+        let found = serde_json::from_slice::<Discovery>(&answer.body).map_err(|_| FetchError::Discovery)?;
         if found.issuer != self.source.issuer {
             return Err(FetchError::OtherIssuer);
         }
@@ -191,13 +197,7 @@ impl Fetcher {
         Ok(url)
     }
 
-    /// The body, and how long it stays good.
-    async fn get(
-        &self,
-        url: Url,
-        what: &'static str,
-        bytes_max: usize,
-    ) -> Result<(Vec<u8>, Option<Duration>), FetchError> {
+    async fn get(&self, url: Url, what: &'static str, bytes_max: usize) -> Result<Answer, FetchError> {
         let host = host_of(&url);
         let failed = |error: reqwest::Error| explain(&error, host.clone());
         let mut response = self.client.get(url).send().await.map_err(failed)?;
@@ -205,6 +205,7 @@ impl Fetcher {
             return Err(FetchError::Status { host, what, status: response.status() });
         }
         let max_age = response.headers().get(CACHE_CONTROL).and_then(|value| max_age(value.to_str().ok()?));
+        let clock_ahead = response.headers().get(DATE).and_then(|value| clock_ahead(value.to_str().ok()?));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len().saturating_add(chunk.len()) > bytes_max {
@@ -212,8 +213,15 @@ impl Fetcher {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok((body, max_age))
+        Ok(Answer { body, max_age, clock_ahead })
     }
+}
+
+/// What came of one request.
+struct Answer {
+    body: Vec<u8>,
+    max_age: Option<Duration>,
+    clock_ahead: Option<i64>,
 }
 
 /// Trusts the given authorities alone, or those of the system.
@@ -303,6 +311,12 @@ fn max_age(value: &str) -> Option<Duration> {
         name.eq_ignore_ascii_case("max-age").then(|| value.trim_matches('"').parse::<u64>().ok())?
     })?;
     Some(Duration::from_secs(seconds))
+}
+
+/// Seconds by which a `Date` (RFC 9110 section 6.6.1) is ahead of now. It has whole seconds, and was written a moment ago.
+fn clock_ahead(date: &str) -> Option<i64> {
+    let told = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
+    Some(told.as_second().saturating_sub(jiff::Timestamp::now().as_second()))
 }
 
 /// What is needed of a discovery document (OpenID Connect Discovery 1.0, section 3).

@@ -61,6 +61,6 @@ pub(crate) fn banner(config: &Config, context: &Context, opened: &Opened, key: &
     );
     line("signed by", key.to_string());
     line("metrics", format!("http://{}/metrics", config.admin.metrics));
-    line("memory", memory(&config.limits, threads));
+    line("memory", memory(config, threads));
     text
 }

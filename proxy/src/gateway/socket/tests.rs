@@ -193,3 +193,45 @@ async fn a_socket_says_goodbye() {
     });
     assert!(closed.await.unwrap());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_record_is_counted_and_timed_until_it_is_whole() {
+    const WITHIN: Duration = Duration::from_secs(1);
+    for version in VERSIONS {
+        let (mut peer, mut socket) = pair(version, b"").await;
+        peer.connection.writer().write_all(&[7; 16_000]).unwrap();
+        let mut sealed = Vec::new();
+        peer.connection.write_tls(&mut sealed).unwrap();
+        let (first, rest) = sealed.split_at(9_000);
+        peer.tcp.write_all(first).unwrap();
+        let begun = std::time::Instant::now();
+        while socket.unread() < first.len() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{} bytes", socket.unread());
+            tokio::time::timeout(Duration::from_secs(20), socket.readable()).await.unwrap().unwrap();
+            assert!(matches!(socket.read(100_000, |_| ()), Ok(Read::Nothing)));
+        }
+        assert_eq!(socket.unread(), first.len());
+        let due = socket.record_due(WITHIN).unwrap();
+        socket.give_time();
+        assert!(socket.record_due(WITHIN).unwrap() > due, "a peer that is not read has its time anew");
+        peer.tcp.write_all(rest).unwrap();
+        assert_eq!(read(&mut socket, 100, 16_000).await.unwrap().map(|bytes| bytes.len()), Some(16_000));
+        assert_eq!((socket.unread(), socket.record_due(WITHIN)), (0, None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_keys_on_a_quiet_connection_are_no_half_record() {
+    let (mut peer, mut socket) = pair(&rustls::version::TLS13, b"").await;
+    for _ in 0..8 {
+        peer.connection.refresh_traffic_keys().unwrap();
+        peer.connection.write_tls(&mut peer.tcp).unwrap();
+    }
+    peer.send(b"data");
+    assert_eq!(read(&mut socket, 100, 4).await.unwrap().as_deref(), Some(&b"data"[..]));
+    peer.connection.refresh_traffic_keys().unwrap();
+    peer.connection.write_tls(&mut peer.tcp).unwrap();
+    socket.readable().await.unwrap();
+    assert!(matches!(socket.read(100, |_| ()), Ok(Read::Nothing)));
+    assert_eq!((socket.unread(), socket.record_due(Duration::ZERO)), (0, None));
+}

@@ -1,6 +1,6 @@
 //! The keys that tokens are checked with.
 
-use prometheus::{IntCounterVec, IntGaugeVec};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::Maker;
 
@@ -8,6 +8,7 @@ use super::Maker;
 #[derive(Debug)]
 pub(crate) struct KeyMetrics {
     pub(crate) age: IntGaugeVec,
+    pub(crate) age_max: IntGauge,
     pub(crate) refreshes: IntCounterVec,
 }
 
@@ -18,6 +19,10 @@ impl KeyMetrics {
                 "weir_key_set_age_seconds",
                 "Time since the keys of this issuer were fetched; absent until they were.",
                 &["issuer"],
+            )?,
+            age_max: maker.gauge(
+                "weir_key_set_age_max_seconds",
+                "Age at which fetched keys let nobody in any more (`identity.keys_age_max`).",
             )?,
             refreshes: maker.counters(
                 "weir_key_set_refreshes_total",
