@@ -81,7 +81,7 @@ pub(crate) fn is_fresh(db: &DB, state: &ChainState) -> Result<bool, StoreError> 
 pub(crate) fn is_empty(layout: &Layout) -> Result<bool, StoreError> {
     match fs::read_dir(&layout.audit) {
         Ok(mut files) => Ok(files.next().is_none()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(true),
         Err(error) => Err(StoreError::file("read", &layout.audit)(error)),
     }
 }

@@ -73,7 +73,7 @@ impl HitAction {
 /// How often a rule did something in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleHit {
-    /// The rule; [`RuleSet::rule_name`] names it.
+    /// The rule; [`RuleSet::rule_name`](crate::RuleSet::rule_name) names it.
     pub rule: RuleId,
     /// What it did.
     pub action: HitAction,
