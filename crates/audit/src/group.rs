@@ -4,7 +4,7 @@
 //!          ┌─────────────── queue ◄── what arrives, also during a commit
 //!          ▼
 //!   step ─► Wait      nothing is queued
-//!        ├► Dwell     somebody just released still owes its next commit: wait so long at most
+//!        ├► Dwell     somebody just released still owes its next commit, or nobody waits for what is queued: wait so long at most
 //!        └► Commit ──► take ──► Committer ──► queue what arrived meanwhile ──► released ──► hand out the receipts
 //! ```
 
@@ -19,7 +19,12 @@ use crate::ids::{ConnectionId, Ticket};
 pub struct GroupCommit {
     queued: Vec<(Ticket, Commit)>,
     dwell: Dwell,
+    /// When what nobody waits for is due; `None` while somebody waits for a part of it.
+    unawaited_due: Option<Duration>,
 }
+
+/// How long a commit that nobody waits for may wait for others.
+pub const UNAWAITED_MAX: Duration = Duration::from_millis(25);
 
 /// What a group commit does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +44,20 @@ impl GroupCommit {
         Self::default()
     }
 
-    /// Takes a commit into the next group.
+    /// Takes a commit that somebody waits for into the next group.
     pub fn queue(&mut self, ticket: Ticket, commit: Commit) {
+        self.unawaited_due = None;
         self.dwell.arrived(ticket.connection());
+        self.queued.push((ticket, commit));
+    }
+
+    /// Takes a commit that nobody waits for into the next group. A sync for each of them would cost more than everything else that is
+    /// done for its request, so they wait for others, [`UNAWAITED_MAX`] at most.
+    pub fn queue_unawaited(&mut self, ticket: Ticket, commit: Commit, now: Duration) {
+        self.dwell.arrived(ticket.connection());
+        if self.queued.is_empty() {
+            self.unawaited_due = Some(now.saturating_add(UNAWAITED_MAX));
+        }
         self.queued.push((ticket, commit));
     }
 
@@ -60,7 +76,11 @@ impl GroupCommit {
     /// What to do next.
     #[must_use]
     pub fn step(&self, now: Duration) -> Step {
-        match self.dwell.wait(now) {
+        let wait = match self.unawaited_due {
+            Some(due) => due.checked_sub(now).filter(|left| !left.is_zero()),
+            None => self.dwell.wait(now),
+        };
+        match wait {
             _ if self.is_empty() => Step::Wait,
             Some(wait) if !self.is_full() => Step::Dwell(wait),
             Some(_) | None => Step::Commit,
@@ -70,6 +90,7 @@ impl GroupCommit {
     /// The group, to be committed.
     #[must_use]
     pub fn take(&mut self) -> Vec<(Ticket, Commit)> {
+        self.unawaited_due = None;
         std::mem::take(&mut self.queued)
     }
 
@@ -92,9 +113,14 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn queue(group: &mut GroupCommit, connection: u64, serial: u64) {
+    fn commit(connection: u64, serial: u64) -> (Ticket, Commit) {
         let entry = EntryBody::new(Kind::Boot, EventId::new(0, [0; 10]), 0);
-        group.queue(Ticket::new(ConnectionId(connection), serial), Commit::Entry { entry, closes: Vec::new() });
+        (Ticket::new(ConnectionId(connection), serial), Commit::Entry { entry, closes: Vec::new() })
+    }
+
+    fn queue(group: &mut GroupCommit, connection: u64, serial: u64) {
+        let (ticket, commit) = commit(connection, serial);
+        group.queue(ticket, commit);
     }
 
     #[test]
@@ -115,6 +141,27 @@ mod tests {
         assert_eq!(group.step(9 * MS), Step::Commit, "an eighth of the commit is over");
         queue(&mut group, 1, 3);
         assert_eq!(group.step(8 * MS), Step::Commit, "its next one is here");
+    }
+
+    #[test]
+    fn what_nobody_waits_for_waits_for_others() {
+        let mut group = GroupCommit::new();
+        let unawaited = |group: &mut GroupCommit, serial: u64, now: Duration| {
+            let (ticket, commit) = commit(1, serial);
+            group.queue_unawaited(ticket, commit, now);
+        };
+        unawaited(&mut group, 0, 10 * MS);
+        unawaited(&mut group, 1, 20 * MS);
+        assert_eq!(group.step(20 * MS), Step::Dwell(UNAWAITED_MAX - 10 * MS), "the first is the measure");
+        assert_eq!(group.step(10 * MS + UNAWAITED_MAX), Step::Commit);
+        assert_eq!(group.take().len(), 2);
+        unawaited(&mut group, 2, 60 * MS);
+        queue(&mut group, 2, 0);
+        unawaited(&mut group, 3, 60 * MS);
+        assert_eq!(group.step(60 * MS), Step::Commit, "somebody waits");
+        assert_eq!(group.take().len(), 3);
+        (0..BATCH_ENTRIES_MAX as u64).for_each(|serial| unawaited(&mut group, 10 + serial, 70 * MS));
+        assert_eq!(group.step(70 * MS), Step::Commit, "it is full");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub use entry::{
     ClientRef, Decision, ENTRY_BYTES_MAX, Entry, EntryBody, EntryError, IntentRow, Kind, Outcome, Part, PrincipalKind,
     PrincipalRef, Producer, RuleHit, Split,
 };
-pub use group::{GroupCommit, Step};
+pub use group::{GroupCommit, Step, UNAWAITED_MAX};
 pub use hash::Hash;
 pub use ids::{ChainId, ConnectionId, EventId, IdError, IntentId, SessionId, Ticket};
 pub use memory::{MemorySink, MemorySinkError};

@@ -220,6 +220,12 @@ impl Session {
         self.advance(now);
     }
 
+    /// Whether something is held until this commit is recorded. Nothing is for topics with [`Durability::Async`](crate::Durability).
+    #[must_use]
+    pub fn is_awaited(&self, ticket: Ticket) -> bool {
+        !matches!(self.tickets.get(&ticket.serial()), Some(Waiter::Nobody))
+    }
+
     /// An entry of this session, which is closing, was taken over by the log's owner, who records it as soon as it can.
     pub fn handle_owed(&mut self, ticket: Ticket) {
         self.take_owed(ticket);

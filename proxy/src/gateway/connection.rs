@@ -447,7 +447,7 @@ fn submit(shared: &Shared, session: &mut Session, inbox: &Inbox, (ticket, commit
             session.handle_owed(ticket);
         }
         Commit::Entry { .. } | Commit::Intent(_) => {
-            if !shared.ledger.submit(ticket, commit, inbox.clone()) {
+            if !shared.ledger.submit(ticket, commit, inbox.clone(), session.is_awaited(ticket)) {
                 session.handle_unrecorded(ticket, shared.clock.now());
             }
         }

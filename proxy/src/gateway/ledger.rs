@@ -47,6 +47,7 @@ enum Order {
         ticket: Ticket,
         commit: Box<Commit>,
         inbox: Inbox,
+        is_awaited: bool,
     },
     Refusal {
         entry: Box<EntryBody>,
@@ -117,10 +118,10 @@ impl Ledger {
         self.recording.clone()
     }
 
-    /// Queues a commit; false when the queue is full, which is the same as unrecorded.
-    pub(crate) fn submit(&self, ticket: Ticket, commit: Commit, inbox: Inbox) -> bool {
+    /// Queues a commit; false when the queue is full, which is the same as unrecorded. `is_awaited`: something is held for it.
+    pub(crate) fn submit(&self, ticket: Ticket, commit: Commit, inbox: Inbox, is_awaited: bool) -> bool {
         self.metrics.audit.queue.inc();
-        let order = Order::Commit { ticket, commit: Box::new(commit), inbox };
+        let order = Order::Commit { ticket, commit: Box::new(commit), inbox, is_awaited };
         let Err(TrySendError::Full(refused) | TrySendError::Disconnected(refused)) = self.orders.try_send(order) else {
             return true;
         };

@@ -327,7 +327,7 @@ impl Reloader {
         let ticket = Ticket::new(OWN_CONNECTION, self.serial);
         let (sender, mut messages) = mpsc::unbounded_channel();
         let commit = Commit::Entry { entry, closes: Vec::new() };
-        if !self.shared.ledger.submit(ticket, commit, Inbox::new(sender)) {
+        if !self.shared.ledger.submit(ticket, commit, Inbox::new(sender), true) {
             return None;
         }
         match tokio::time::timeout(self.running.audit.hold_max, messages.recv()).await {

@@ -223,10 +223,14 @@ impl Writer {
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Commit { ticket, commit, inbox } => {
+            Order::Commit { ticket, commit, inbox, is_awaited } => {
                 self.metrics.audit.queue.dec();
                 self.inboxes.insert(ticket, inbox);
-                self.group.queue(ticket, *commit);
+                if is_awaited {
+                    self.group.queue(ticket, *commit);
+                } else {
+                    self.group.queue_unawaited(ticket, *commit, self.started.elapsed());
+                }
             }
             #[cfg(feature = "sabotage")]
             Order::Refusal { entry, .. } if self.unmerged => self.book.owe(*entry, Vec::new()),
