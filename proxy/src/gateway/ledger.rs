@@ -15,13 +15,14 @@ mod disk;
 mod idle;
 mod keeper;
 mod own;
+mod queue;
 mod room;
 mod writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, TrySendError};
+use std::sync::mpsc::TrySendError;
 use std::thread::JoinHandle;
 
 use tokio::sync::watch;
@@ -34,6 +35,7 @@ use self::disk::{Disk, Shared};
 use self::keeper::Keeper;
 pub(crate) use self::keeper::Signing;
 use self::own::Own;
+use self::queue::Orders;
 use self::writer::Writer;
 use super::inbox::Inbox;
 use super::telemetry::Metrics;
@@ -61,10 +63,21 @@ enum Order {
     Stop,
 }
 
+impl Order {
+    /// Whether somebody waits for what it asks.
+    fn is_urgent(&self) -> bool {
+        match self {
+            Self::Commit { is_awaited, .. } => *is_awaited,
+            Self::Refusal { .. } | Self::Owed { .. } => false,
+            Self::Stop => true,
+        }
+    }
+}
+
 /// Handle to the thread.
 #[derive(Clone)]
 pub(crate) struct Ledger {
-    orders: mpsc::SyncSender<Order>,
+    orders: Orders,
     recording: watch::Receiver<bool>,
     /// Entries that found the queue full.
     turned_away: Arc<AtomicU64>,
@@ -86,7 +99,7 @@ impl Ledger {
         metrics: Arc<Metrics>,
         seed: [u8; 32],
     ) -> std::io::Result<(Self, LedgerThread)> {
-        let (orders, queue) = mpsc::sync_channel(COMMITS_QUEUED_MAX);
+        let (orders, queue) = queue::queue(COMMITS_QUEUED_MAX);
         let turned_away = Arc::new(AtomicU64::new(0));
         let (before, idle) = (signing.signer.last_by_another_key().cloned(), signing.idle);
         let keeper = Keeper::start(store.checkpoint_file(), signing, Arc::clone(&metrics))?;

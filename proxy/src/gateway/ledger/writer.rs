@@ -5,7 +5,6 @@ mod room;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -18,6 +17,7 @@ use super::disk::{Disk, WATCH_EVERY};
 use super::idle::Idle;
 use super::keeper::Keeper;
 use super::own::Own;
+use super::queue::Queue;
 use super::room::Stop;
 use crate::config::RetainConfig;
 use crate::gateway::clock::Clock;
@@ -38,7 +38,7 @@ pub(super) struct Writer {
     book: Book<Store>,
     keeper: Keeper,
     idle: Idle,
-    queue: mpsc::Receiver<Order>,
+    queue: Queue,
     group: GroupCommit,
     /// Where the receipts of the group go.
     inboxes: HashMap<Ticket, Inbox>,
@@ -72,7 +72,7 @@ impl Writer {
     pub(super) fn new(
         book: Book<Store>,
         (keeper, idle): (Keeper, Duration),
-        queue: mpsc::Receiver<Order>,
+        queue: Queue,
         own: Own,
         (retain, disk, first): (RetainConfig, Disk, u64),
         turned_away: Arc<AtomicU64>,
@@ -114,6 +114,7 @@ impl Writer {
             self.key_change = Some(change.event_id);
             self.book.owe(change, Vec::new());
         }
+        self.queue.attend();
         self.begin(in_doubt);
         loop {
             // The first time around there is nothing but the start itself: it is on record before anything else is.
@@ -171,20 +172,18 @@ impl Writer {
     /// Waits for the first order, takes what is queued, and dwells for what is due.
     fn collect(&mut self) {
         if self.group.is_empty() && !self.stop {
-            match self.queue.recv_timeout(self.patience()) {
-                Ok(order) => self.take(order),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => self.stop = true,
+            self.queue.listen();
+            if self.take_queued() == 0 {
+                self.stop |= self.queue.is_closed();
+                self.queue.wait(self.patience());
             }
         }
         self.take_queued();
         while !self.stop
             && let Step::Dwell(wait) = self.group.step(self.started.elapsed())
         {
-            match self.queue.recv_timeout(wait) {
-                Ok(order) => self.take(order),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
+            self.queue.wait(wait);
+            self.take_queued();
         }
         for entry in self.merger.poll(Clock::wall_ns()) {
             self.book.owe(entry, Vec::new());
@@ -215,7 +214,7 @@ impl Writer {
             if self.group.is_full() {
                 return taken;
             }
-            let Ok(order) = self.queue.try_recv() else { return taken };
+            let Some(order) = self.queue.take() else { return taken };
             self.take(order);
         }
         BATCH_ENTRIES_MAX
