@@ -45,6 +45,6 @@ pub use kafka::{Kafka, KafkaOptions};
 pub use netns::{Namespace, Network};
 pub use oidc::{OidcOptions, OidcRequests, OidcServer, python_env};
 pub use ports::PortBlock;
-pub use process::{Ready, Usage, WeirOptions, WeirProcess};
+pub use process::{Ready, Usage, WeirOptions, WeirProcess, settle_log};
 pub use tokens::{KeyKind, PublicKeyAs, TokenBuilder, TokenIssuer};
 pub use workdir::{Listener, WeirYaml, WorkDir};

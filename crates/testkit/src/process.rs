@@ -242,14 +242,22 @@ impl WeirProcess {
         self.options.dir().join("weir.stderr")
     }
 
-    /// Both outputs as one text.
+    /// Both outputs as one text, with every line that it logged until now.
     ///
     /// # Errors
     /// When a file cannot be read.
     pub fn output(&self) -> Result<String, Error> {
+        self.settle_log();
         let read = |path: PathBuf| fs::read(&path).map_err(Error::io(format!("read {}", path.display())));
         let bytes = [read(self.stdout_file())?, read(self.stderr_file())?].concat();
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Returns when what it logged until now is in its file; see [`settle_log`].
+    pub fn settle_log(&self) {
+        if let Some(pid) = self.pid() {
+            settle_log(pid);
+        }
     }
 
     fn tail(&self) -> String {
@@ -300,6 +308,30 @@ impl Usage {
         })
     }
 }
+
+/// Returns when what the weir with this process id logged until now is in its file, which a thread of its own sees to: when that thread
+/// has nothing to do. Gives up after some seconds, for a file that takes nothing.
+pub fn settle_log(pid: u32) {
+    let deadline = Instant::now() + LOG_SETTLED_WITHIN;
+    let mut looks = 0;
+    while looks < LOG_LOOKS && Instant::now() < deadline {
+        // Once alone may be a wait for the lock of the lines.
+        looks = if thread_sleeps(pid, "log").unwrap_or(true) { looks + 1 } else { 0 };
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether the thread of this name waits for something to do; `None` without such a thread.
+fn thread_sleeps(pid: u32, name: &str) -> Option<bool> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let stats = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    let named = format!("({name}) ");
+    stats.into_iter().find_map(|stat| Some(stat.split_once(&named)?.1.starts_with('S')))
+}
+
+const LOG_SETTLED_WITHIN: Duration = Duration::from_secs(5);
+/// Looks in a row at which the log must be found written.
+const LOG_LOOKS: usize = 2;
 
 /// `USER_HZ` is 100 on every Linux.
 const MILLIS_PER_TICK: u64 = 10;

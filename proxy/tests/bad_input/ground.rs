@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use weir_testkit::{
     Kafka, KafkaOptions, KeyKind, Listener, PortBlock, Ready, TokenIssuer, Usage, WeirOptions, WeirProcess, WeirYaml,
-    WorkDir,
+    WorkDir, settle_log,
 };
 
 use crate::wire::{self, API_VERSIONS, Client, METADATA, PATIENCE};
@@ -133,6 +133,7 @@ impl Weir {
 
     /// The log so far, as text.
     pub(crate) fn log_text(&self) -> String {
+        settle_log(self.pid);
         self.dir.read("weir.stderr").unwrap()
     }
 

@@ -163,6 +163,7 @@ impl Weir {
 
     /// The log lines of that event.
     pub(crate) fn log(&self, event: &str) -> Vec<Value> {
+        self.process.settle_log();
         let text = self.dir.read("weir.stderr").unwrap();
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

@@ -88,6 +88,7 @@ impl Scene {
 
     /// What weir logged of that name so far.
     pub(crate) fn events(&self, name: &str) -> Vec<Value> {
+        self.stage.weir().settle_log();
         let log = std::fs::read_to_string(self.stage.weir().stderr_file()).unwrap();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["event"] == name).collect()

@@ -73,6 +73,7 @@ impl Stage {
     }
 
     fn log(&self) -> String {
+        self.weir.settle_log();
         self.dir.read("weir.stderr").unwrap()
     }
 

@@ -130,6 +130,7 @@ impl Weir {
 
     /// The events of that name in the log so far.
     pub(crate) fn lines(&self, event: &str) -> Vec<Value> {
+        self.process.settle_log();
         let log = self.dir.read("weir.stderr").unwrap();
         let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));

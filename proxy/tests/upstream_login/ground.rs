@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use weir_testkit::{
-    Console, Kafka, KafkaOptions, Listener, PortBlock, Ready, WeirOptions, WeirProcess, WeirYaml, WorkDir,
+    Console, Kafka, KafkaOptions, Listener, PortBlock, Ready, WeirOptions, WeirProcess, WeirYaml, WorkDir, settle_log,
 };
 
 /// The password of user `weir`. In no other place of this repository.
@@ -172,6 +172,7 @@ impl Weir {
     }
 
     pub(crate) fn log(&self) -> String {
+        self.pid.into_iter().for_each(settle_log);
         self.dir.read("weir.stderr").unwrap()
     }
 
