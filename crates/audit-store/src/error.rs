@@ -40,7 +40,10 @@ pub enum StoreError {
         source: rocksdb::Error,
     },
     /// What is stored does not fit itself.
-    #[error("the audit log is damaged: {what}; keep the directory as evidence and see `weir audit verify`")]
+    #[error(
+        "the audit log is damaged: {what}; see `weir audit verify`, and restore it from a copy, or keep the log aside and begin a new one \
+         with  weir audit accept-loss --reason …"
+    )]
     Damaged {
         /// What does not fit.
         what: &'static str,
@@ -170,11 +173,21 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// What is lost cannot be named, and so not accepted.
+    #[error("nothing in `{}` names the log that was lost; move the directory aside, and a new log begins", path.display())]
+    Unnamed {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// The log opens: there is no loss to accept.
     #[error("nothing is lost: the audit log opens and extends its checkpoint")]
     NothingLost,
     /// The head file is not what was written.
-    #[error("the head file `{}` is damaged: {source}", path.display())]
+    #[error(
+        "the head file `{}` is damaged: {source}; restore it from a copy, or keep the log aside and begin a new one with  weir audit \
+         accept-loss --reason …",
+        path.display()
+    )]
     HeadFile {
         /// The file.
         path: PathBuf,
@@ -193,8 +206,22 @@ pub enum StoreError {
         /// What is wrong.
         source: IdError,
     },
+    /// The key of the digests is not there, and the log is.
+    #[error(
+        "the digest key `{}` is missing, and without it the digests of earlier records cannot be checked; restore it from a copy, or keep \
+         the log aside and begin a new one with  weir audit accept-loss --reason …",
+        path.display()
+    )]
+    DigestKeyMissing {
+        /// The file.
+        path: PathBuf,
+    },
     /// A key file is not what was written.
-    #[error("the key file `{}` is damaged: {source}; restore it from a copy", path.display())]
+    #[error(
+        "the key file `{}` is damaged: {source}; restore it from a copy, or remove it, keep the log aside and begin a new one with  weir \
+         audit accept-loss --reason …",
+        path.display()
+    )]
     KeyFile {
         /// The file.
         path: PathBuf,
@@ -268,6 +295,7 @@ impl StoreError {
             | Self::CheckpointForged { .. }
             | Self::CheckpointFile { .. }
             | Self::KeyListMissing { .. }
+            | Self::DigestKeyMissing { .. }
             | Self::KeyList { .. }
             | Self::Signer(_)
             | Self::OtherChain { .. } => true,
@@ -280,6 +308,7 @@ impl StoreError {
             | Self::KeyRetired { .. }
             | Self::LossPending
             | Self::LossOrder { .. }
+            | Self::Unnamed { .. }
             | Self::NothingLost
             | Self::KeyExposed { .. }
             | Self::Random { .. }

@@ -23,13 +23,15 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Reads the keys of a chain, or makes those that are not there yet.
-    pub(crate) fn open(layout: &Layout, chain: ChainId) -> Result<Self, StoreError> {
+    /// Reads the keys of a chain, or makes those that are not there yet when it `begins`: later, a missing one was taken away, and with
+    /// another in its place nobody could tell any more which records the entries before mean.
+    pub(crate) fn open(layout: &Layout, chain: ChainId, begins: bool) -> Result<Self, StoreError> {
         if read_chain(layout)?.is_none() {
             write_whole(&layout.chain_id, format!("{chain}\n").as_bytes())?;
         }
         let digest = match read_key(&layout.digest_key)? {
             Some(digest) => digest,
+            None if !begins => return Err(StoreError::DigestKeyMissing { path: layout.digest_key.clone() }),
             None => {
                 let digest = Hash(random()?);
                 write_whole(&layout.digest_key, format!("{digest}\n").as_bytes())?;

@@ -111,7 +111,8 @@ fn look(layout: &Layout, reason: &str) -> Result<Order, StoreError> {
         Err(error) => error,
     };
     let reader = Reader::open_read_only(&layout.data_dir).ok();
-    let lost = lost_chain(layout, reader.as_ref()).ok_or(StoreError::Damaged { what: "nothing names its chain" })?;
+    let lost = lost_chain(layout, reader.as_ref());
+    let lost = lost.ok_or_else(|| StoreError::Unnamed { path: layout.data_dir.clone() })?;
     let found = reader.as_ref().and_then(Reader::head);
     let rows = found.filter(|state| state.chain == lost).map(|state| state.head.size());
     let checkpoint = layout.checkpoint.read().ok().flatten().map(|signed| signed.checkpoint());
@@ -142,6 +143,8 @@ fn what(error: &StoreError, foreign: bool) -> &'static str {
         "its checkpoint was missing"
     } else if matches!(error, StoreError::CheckpointForged { .. } | StoreError::CheckpointFile { .. }) {
         "its checkpoint was damaged"
+    } else if matches!(error, StoreError::DigestKeyMissing { .. }) {
+        "its digest key was missing"
     } else if foreign {
         "its database was another chain's"
     } else {

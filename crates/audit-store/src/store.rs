@@ -95,7 +95,7 @@ impl Store {
         };
         let (checkpoint, key_changed) = vouched.map_or((None, false), |(kept, changed)| (Some(kept), changed));
         let in_doubt = read_intents(&db)?;
-        let keys = Keys::open(&layout, name)?;
+        let keys = Keys::open(&layout, name, begins)?;
         let store = Self {
             db: Arc::new(db),
             layout,

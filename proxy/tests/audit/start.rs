@@ -32,6 +32,7 @@ fn refused(gateway: &Gateway, row: &str) {
         "start-checkpoint-missing" => walks_row("start-checkpoint-missing"),
         "start-checkpoint-damaged" => walks_row("start-checkpoint-damaged"),
         "start-keys-missing" => walks_row("start-keys-missing"),
+        "start-digest-key-missing" => walks_row("start-digest-key-missing"),
         "start-name-missing" => walks_row("start-name-missing"),
         _ => walks_row("start-loss-pending"),
     }
@@ -72,6 +73,11 @@ fn a_log_that_was_taken_away_from_its_keys_is_missed_and_can_be_given_up() {
     fs::remove_file(data_dir.join("audit/vkeys")).unwrap();
     refused(&gateway, "start-keys-missing");
     restore("audit");
+    fs::remove_file(data_dir.join("keys/digest-key")).unwrap();
+    refused(&gateway, "start-digest-key-missing");
+    // None was made meanwhile that the next start would take.
+    refused(&gateway, "start-digest-key-missing");
+    restore("keys");
     fs::remove_dir_all(data_dir.join("keys")).unwrap();
     refused(&gateway, "start-name-missing");
     restore("keys");

@@ -65,7 +65,7 @@ fn a_first_start_that_is_killed_at_any_step_goes_on() {
 fn what_is_taken_away_after_the_first_start_is_missed() {
     type Away = fn(&Path);
     type Is = fn(&StoreError) -> bool;
-    let cases: [(&str, Away, Is); 6] = [
+    let cases: [(&str, Away, Is); 8] = [
         (
             "the log",
             |dir| fs::remove_dir_all(dir.join("audit")).unwrap(),
@@ -93,6 +93,16 @@ fn what_is_taken_away_after_the_first_start_is_missed() {
             "the list of keys",
             |dir| fs::remove_file(dir.join("audit/vkeys")).unwrap(),
             |error| matches!(error, StoreError::KeyListMissing { .. }),
+        ),
+        (
+            "the digest key",
+            |dir| fs::remove_file(dir.join("keys/digest-key")).unwrap(),
+            |error| matches!(error, StoreError::DigestKeyMissing { .. }),
+        ),
+        (
+            "the head file's content",
+            |dir| fs::write(dir.join("audit/head"), "weir-audit-head 1\n").unwrap(),
+            |error| matches!(error, StoreError::HeadFile { .. }),
         ),
         (
             "the keys",

@@ -127,6 +127,8 @@ fn a_log_that_is_not_what_it_was_is_refused() {
         damage(data_dir.path());
         let error = Store::open(data_dir.path()).map(|_| ()).expect_err(name);
         println!("{name}: {error}");
+        // What can be given up is told how.
+        assert_eq!(error.is_damage(), error.to_string().contains("weir audit accept-loss --reason"), "{name}: {error}");
     }
     // Control.
     open(log(10).path());
